@@ -1,0 +1,1 @@
+"""Sends the probes of a plan, and reports what came back."""
