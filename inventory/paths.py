@@ -15,15 +15,14 @@ from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise, product
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import networkx as nx
 
 Node: TypeAlias = Hashable
 Edge: TypeAlias = tuple[Node, Node, Hashable]
 Path: TypeAlias = tuple[Edge, ...]
-if TYPE_CHECKING:
-    Graph: TypeAlias = nx.MultiDiGraph[Node]
+Graph: TypeAlias = "nx.MultiDiGraph[Node]"
 
 LIMIT = 1000
 
@@ -84,14 +83,10 @@ def build_graph(half_links: Iterable[HalfLink], nodes: Iterable[Node] = ()) -> G
     This is the two-way connectivity check of link-state routing (ISO 10589 7.2.8, RFC 2328 16.1). The result does not
     depend on the order of the rows. `nodes` adds nodes that may have no link.
     """
-    halves = {
-        (half.node, half.neighbor, half.link_id): half for half in half_links if half.up
-    }
+    halves = {(half.node, half.neighbor, half.link_id): half for half in half_links if half.up}
     graph: Graph = nx.MultiDiGraph()
     graph.add_nodes_from(sorted({*nodes, *(edge[0] for edge in halves)}, key=repr))
-    for (node, neighbor, link), half in sorted(
-        halves.items(), key=lambda item: repr(item[0])
-    ):
+    for (node, neighbor, link), half in sorted(halves.items(), key=lambda item: repr(item[0])):
         if node == neighbor or (neighbor, node, link) not in halves:
             continue
         graph.add_edge(
@@ -121,9 +116,7 @@ def path_nodes(path: Path) -> list[Node]:
 def shortest_dag(graph: Graph, source: Node, target: Node) -> ShortestDag:
     """The directed acyclic graph of all metric-shortest paths and their exact number; raises PathError."""
     _check(graph, source, target)
-    to_target = nx.single_source_dijkstra_path_length(
-        graph.reverse(copy=False), target, weight="metric"
-    )
+    to_target = nx.single_source_dijkstra_path_length(graph.reverse(copy=False), target, weight="metric")
     distance = {node: int(metric) for node, metric in to_target.items()}
     if source not in distance:
         return ShortestDag(0, {}, 0)
@@ -137,8 +130,7 @@ def shortest_dag(graph: Graph, source: Node, target: Node) -> ShortestDag:
             (node, neighbor, key)
             for neighbor, links in graph.adj[node].items()
             for key, data in links.items()
-            if neighbor in distance
-            and distance[node] == data["metric"] + distance[neighbor]
+            if neighbor in distance and distance[node] == data["metric"] + distance[neighbor]
         )
         queue += [edge[1] for edge in successors[node]]
     counts: dict[Node, int] = {target: 1}
@@ -147,18 +139,14 @@ def shortest_dag(graph: Graph, source: Node, target: Node) -> ShortestDag:
     return ShortestDag(distance[source], successors, counts[source])
 
 
-def all_shortest(
-    graph: Graph, source: Node, target: Node, limit: int = LIMIT
-) -> PathSet:
+def all_shortest(graph: Graph, source: Node, target: Node, limit: int = LIMIT) -> PathSet:
     """All metric-shortest paths: the exact count, and at most `limit` of them listed; raises PathError."""
     dag = shortest_dag(graph, source, target)
     paths = list(islice(_dag_paths(dag, source, target), limit))
     return PathSet(paths, dag.count, dag.count > len(paths))
 
 
-def k_shortest(
-    graph: Graph, source: Node, target: Node, k: int, limit: int = LIMIT
-) -> PathSet:
+def k_shortest(graph: Graph, source: Node, target: Node, k: int, limit: int = LIMIT) -> PathSet:
     """The k metric-shortest simple paths (Yen 1971), at most `limit`; parallel links make different paths.
 
     `truncated` says that `limit` cut the answer short of k. Raises PathError.
@@ -168,9 +156,7 @@ def k_shortest(
         return PathSet([()], 1, False)
     paths: list[Path] = []
     try:
-        ways = nx.shortest_simple_paths(
-            _subdivided(graph), source, target, weight="metric"
-        )
+        ways = nx.shortest_simple_paths(_subdivided(graph), source, target, weight="metric")
         for way in islice(ways, min(k, limit + 1)):
             paths.append(tuple(_edges_of(graph, way)))
     except nx.NetworkXNoPath:
@@ -178,9 +164,7 @@ def k_shortest(
     return PathSet(paths[:limit], min(len(paths), limit), len(paths) > limit)
 
 
-def within_hops(
-    graph: Graph, source: Node, target: Node, extra: int, limit: int = LIMIT
-) -> PathSet:
+def within_hops(graph: Graph, source: Node, target: Node, extra: int, limit: int = LIMIT) -> PathSet:
     """All simple paths of at most `extra` more links than the fewest possible, shortest first, at most `limit`.
 
     When there are more, the listed ones are still the shorter ones, up to a factor of two in extra links.
@@ -212,14 +196,10 @@ def all_simple(graph: Graph, source: Node, target: Node, limit: int = LIMIT) -> 
 def _check(graph: Graph, *nodes: Node) -> None:
     for node in nodes:
         if node not in graph:
-            raise PathError(
-                f"{node} is not in the topology; check the name, or wait until it is discovered."
-            )
+            raise PathError(f"{node} is not in the topology; check the name, or wait until it is discovered.")
 
 
-def _hops_to(
-    graph: Graph, target: Node, avoid: Collection[Node] = ()
-) -> dict[Node, int]:
+def _hops_to(graph: Graph, target: Node, avoid: Collection[Node] = ()) -> dict[Node, int]:
     """Links from each node to the target on the shortest way that does not touch `avoid`."""
     hops = {target: 0}
     queue = deque([target])
@@ -232,9 +212,7 @@ def _hops_to(
     return hops
 
 
-def _simple_node_paths(
-    graph: Graph, source: Node, target: Node, max_hops: int
-) -> Iterator[tuple[Node, ...]]:
+def _simple_node_paths(graph: Graph, source: Node, target: Node, max_hops: int) -> Iterator[tuple[Node, ...]]:
     """Depth-first search pruned by the distance to the target.
 
     That distance ignores the nodes already used, so the search may enter dead ends. Once it has met more of them than
@@ -270,13 +248,9 @@ def _simple_node_paths(
             )
 
 
-def _simple_paths(
-    graph: Graph, source: Node, target: Node, max_hops: int
-) -> Iterator[Path]:
+def _simple_paths(graph: Graph, source: Node, target: Node, max_hops: int) -> Iterator[Path]:
     for nodes in _simple_node_paths(graph, source, target, max_hops):
-        yield from product(
-            *([(u, v, key) for key in graph.adj[u][v]] for u, v in pairwise(nodes))
-        )
+        yield from product(*([(u, v, key) for key in graph.adj[u][v]] for u, v in pairwise(nodes)))
 
 
 def _dag_paths(dag: ShortestDag, source: Node, target: Node) -> Iterator[Path]:
