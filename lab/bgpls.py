@@ -1,4 +1,4 @@
-"""BGP-LS encoding: NLRI and attribute TLVs (RFC 9552; RFC 8571 delay, RFC 9085 adjacency SID) in BGP UPDATEs (RFC 4271)."""
+"""BGP-LS encoding: NLRI and attribute TLVs (RFC 9552, 8571, 9085) in BGP UPDATEs (RFC 4271)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GRE decapsulation in user space (RFC 2784): raw socket in, tun device out, so inner packets face every kernel check."""
+"""GRE decapsulation in user space (RFC 2784): raw socket in, tun out, so inner packets face every kernel check."""
 
 from __future__ import annotations
 

@@ -81,8 +81,7 @@ class Namespace:
     def raw_socket(self, protocol: int) -> socket.socket:
         """A non-blocking raw IPv4 socket of this namespace."""
         self.enter()
-        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
-        return raw
+        return socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
 
     def enter(self) -> None:
         _call("setns", self.fd, CLONE_NEWNET)
@@ -104,6 +103,7 @@ def _sysctl(path: str, value: str) -> None:
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise LabUnavailable(
-                f"the lab cannot write /proc/sys/net/{path} ({error.strerror}): mount /proc/sys writable in the container"
+                f"the lab cannot write /proc/sys/net/{path} ({error.strerror}): "
+                "mount /proc/sys writable in the container"
             ) from None
         raise

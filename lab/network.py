@@ -68,8 +68,7 @@ class Network:
 
     def __init__(self, topology: Topology, pump: Pump) -> None:
         self.topology = topology
-        names = [item.name for item in (*topology.routers, *topology.endpoints)]
-        self.nodes = {name: Node(pump) for name in names}
+        self.nodes = {name: Node(pump) for name in topology.names}
         for router in topology.routers:
             namespace = self.nodes[router.name].namespace
             namespace.rtnl.address_add(namespace.loopback, IPv4Interface(router.loopback))
@@ -120,9 +119,7 @@ class Network:
         for wire in self.wires:
             for name, index in ((wire.a, wire.a_index), (wire.b, wire.b_index)):
                 self._interface_set(self.nodes[name], index, up=not wire.down)
-        wanted = routes(
-            (router.name for router in self.topology.routers), self._adjacencies(), self._announcements()
-        )
+        wanted = routes((router.name for router in self.topology.routers), self._adjacencies(), self._announcements())
         for wire in self.wires:
             if wire.link is None and not wire.down:
                 wanted[wire.a] = {DEFAULT: frozenset([(wire.b_address, wire.a_index)])}

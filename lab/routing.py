@@ -31,7 +31,9 @@ class Announcement:
 Routes = dict[IPv4Network, frozenset[NextHop]]
 
 
-def routes(routers: Iterable[str], adjacencies: Iterable[Adjacency], announced: Iterable[Announcement]) -> dict[str, Routes]:
+def routes(
+    routers: Iterable[str], adjacencies: Iterable[Adjacency], announced: Iterable[Announcement]
+) -> dict[str, Routes]:
     """Every router's routes to all announced prefixes but its own."""
     neighbours: dict[str, list[Adjacency]] = defaultdict(list)
     for adjacency in adjacencies:

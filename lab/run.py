@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import os
 import resource
@@ -29,9 +28,8 @@ class StartError(Exception):
 
 def run(topology: Topology, state: Path, bgp: tuple[str, int], agent: tuple[str, list[str]] | None) -> None:
     """Serve until SIGTERM or SIGINT. Raises StartError or LabUnavailable before it is ready."""
-    nodes = [node.name for node in (*topology.routers, *topology.endpoints)]
-    if agent and agent[0] not in nodes:
-        raise StartError(f"--agent must name one of {', '.join(nodes)}, not {agent[0]}")
+    if agent and agent[0] not in topology.names:
+        raise StartError(f"--agent must name one of {', '.join(topology.names)}, not {agent[0]}")
     with _control_socket(state) as control, _bgp_socket(*bgp) as listener:
         enter_user_namespace()
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -102,6 +100,7 @@ def _bgp_socket(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        fix = "another program uses the port, give --bgp another one" if error.errno == errno.EADDRINUSE else "check --bgp"
-        raise StartError(f"cannot listen for BGP on {host}:{port} ({error.strerror}): {fix}") from None
+        raise StartError(
+            f"cannot listen for BGP on {host}:{port} ({error.strerror or error}): give --bgp another address"
+        ) from None
     return listener

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +64,11 @@ class Topology:
     routers: tuple[Router, ...]
     links: tuple[Link, ...]
     endpoints: tuple[Endpoint, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Of all nodes."""
+        return [router.name for router in self.routers] + [endpoint.name for endpoint in self.endpoints]
 
 
 def load(path: Path) -> Topology:
@@ -206,6 +212,6 @@ def _check_unique(topology: Topology) -> None:
         once(endpoint.gateway, f"endpoints[{i}].gateway")
         prefixes.append((endpoint.address.network, f"endpoints[{i}].address"))
     prefixes.sort(key=lambda entry: (entry[0], entry[1]))
-    for (first, its_field), (second, field) in zip(prefixes, prefixes[1:], strict=False):
+    for (first, its_field), (second, field) in pairwise(prefixes):
         if first.overlaps(second):
             raise TopologyError(f"{field} {second} overlaps {its_field}, every link and end host needs its own prefix")

@@ -108,7 +108,7 @@ class Direction:
         except OSError:
             return
         self.packets += 1
-        if self.cut or (self.loss and random() < self.loss):
+        if self.cut or (self.loss and random() < self.loss):  # noqa: S311
             passed = False
         elif self.delay:
             passed = self.pump.write_later(self.delay, self.target, packet)
