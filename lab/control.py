@@ -22,8 +22,8 @@ class CommandError(ValueError):
 class Control:
     """Faults on wires, and what routing makes of them."""
 
-    def __init__(self, network: Network, speaker: Speaker, agent: Agent | None) -> None:
-        self._network, self._speaker, self._agent = network, speaker, agent
+    def __init__(self, network: Network, speaker: Speaker, listening: str, agent: Agent | None) -> None:
+        self._network, self._speaker, self._listening, self._agent = network, speaker, listening, agent
         self._commands: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "status": self._status,
             "cut": self._cut,
@@ -95,7 +95,7 @@ class Control:
                 name: {"packets": node.decapsulator.packets, "dropped": node.decapsulator.dropped}
                 for name, node in self._network.nodes.items()
             },
-            "bgp": self._speaker.status(),
+            "bgp": {"listening": self._listening, "peers": self._speaker.status()},
             "agent": self._agent.status() if self._agent else None,
         }
 

@@ -54,7 +54,8 @@ async def _serve(
             agent.start()
         except OSError as error:
             raise StartError(f"cannot run {command[1][0]} in {command[0]}: {error.strerror}") from None
-    control = Control(network, speaker, agent)
+    host, port = listener.getsockname()
+    control = Control(network, speaker, f"{host}:{port}", agent)
     await asyncio.start_server(speaker.serve, sock=listener)
     await asyncio.start_unix_server(control.serve, sock=control_socket)
     print(f"lab is ready: {len(topology.routers)} routers, {len(topology.links)} links", flush=True)
