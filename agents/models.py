@@ -1,0 +1,43 @@
+"""Agents in the field, known by their key."""
+
+from django.db import models
+
+from tenancy.models import TeamModel
+
+
+class Agent(TeamModel):
+    """One pi_agent. `epoch` fences gateways: each link that is accepted raises it, writes of an older one are refused."""
+
+    name = models.CharField(max_length=60)
+    public_key = models.CharField(max_length=64, help_text="ed25519, 32 bytes as hex")
+    # The address its probes come from and return to.
+    address = models.GenericIPAddressField(null=True)
+    online = models.BooleanField(default=False)
+    epoch = models.PositiveBigIntegerField(default=0)
+    boot = models.CharField(max_length=36, blank=True)
+    hostname = models.CharField(max_length=255, blank=True)
+    software = models.CharField(max_length=40, blank=True)
+    addresses = models.JSONField(default=dict)
+    first_seen = models.DateTimeField(null=True)
+    last_seen = models.DateTimeField(null=True)
+
+    class Meta(TeamModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="agent_name"),
+            models.UniqueConstraint(fields=["team", "public_key"], name="agent_public_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AgentStream(TeamModel):
+    """How far a stream of an agent was received: the next offset expected, for the agent process `boot`."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="streams", db_constraint=False)
+    stream = models.PositiveIntegerField()
+    boot = models.CharField(max_length=36)
+    offset = models.PositiveBigIntegerField(default=0)
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "agent", "stream"], name="agentstream_once")]

@@ -1,0 +1,44 @@
+"""Which process roles are up: each refreshes a key in Valkey, `/health/` reads them. Loads no Django models."""
+
+import logging
+import os
+import threading
+from functools import cache
+
+import redis
+from django.conf import settings
+
+log = logging.getLogger("netops.roles")
+LIFETIME_S = 15
+EXPECTED = ("web", "gateway", "worker", "beat", "listener")
+
+
+@cache
+def _valkey() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+
+
+def beat_heart(role: str) -> None:
+    """Say once that this process of `role` is up."""
+    try:
+        _valkey().set(f"netops:role:{role}:{os.getpid()}", "up", ex=LIFETIME_S)
+    except redis.RedisError as error:
+        log.warning("the heartbeat of %s was not stored (%s)", role, type(error).__name__)
+
+
+def keep_beating(role: str) -> None:
+    """Beat for as long as this process lives."""
+
+    def loop() -> None:
+        while True:
+            beat_heart(role)
+            stop.wait(LIFETIME_S / 3)
+
+    stop = threading.Event()
+    threading.Thread(target=loop, name="heartbeat", daemon=True).start()
+
+
+def missing() -> list[str]:
+    """The expected roles that nobody has been seen in; raises redis.RedisError where Valkey is away."""
+    seen = {key.decode().split(":")[2] for key in _valkey().scan_iter("netops:role:*", count=100)}
+    return [role for role in EXPECTED if role not in seen]

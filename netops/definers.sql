@@ -1,0 +1,78 @@
+-- The only ways past row-level security: functions of `owner` with a pinned search_path. Applied after every migrate.
+-- Each gives what its comment says and nothing else; tests/netops/test_definers.py holds the list.
+
+-- Which keys have work waiting (the sweep); ids only.
+CREATE OR REPLACE FUNCTION netops_due_keys() RETURNS TABLE (drain text, team_id bigint, key_id bigint)
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT DISTINCT 'topology', u.team_id, u.source_id FROM inventory_topologyupdate u
+    UNION ALL
+    SELECT DISTINCT 'reports', r.team_id, r.agent_id FROM probing_reportbatch r
+    UNION ALL
+    SELECT DISTINCT 'tickets', o.team_id, o.ticket_id FROM ticketing_ticketoperation o
+    WHERE o.state = 'pending' AND o.not_before <= now()
+    UNION ALL
+    SELECT 'plans', c.team_id, c.id FROM probing_campaign c JOIN inventory_topology t ON t.team_id = c.team_id
+    WHERE c.enabled AND c.planned_version IS DISTINCT FROM t.version
+$$;
+
+-- The teams of one user, with the role in each.
+CREATE OR REPLACE FUNCTION netops_user_teams(wanted bigint)
+RETURNS TABLE (team_id bigint, slug varchar, name varchar, role varchar)
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT t.id, t.slug, t.name, m.role FROM tenancy_membership m JOIN tenancy_team t ON t.id = m.team_id
+    WHERE m.user_id = wanted ORDER BY t.name
+$$;
+
+-- The team and role of one API token, for whoever has its key and the digest of its secret.
+CREATE OR REPLACE FUNCTION netops_token(wanted varchar, proof varchar)
+RETURNS TABLE (team_id bigint, slug varchar, name varchar, role varchar)
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT t.id, t.slug, t.name, k.role FROM tenancy_apitoken k JOIN tenancy_team t ON t.id = k.team_id
+    WHERE k.key = wanted AND k.digest = proof
+$$;
+
+-- The team and id of the agent with one public key, which the link has proved by a signature.
+CREATE OR REPLACE FUNCTION netops_agent_by_key(wanted varchar) RETURNS TABLE (team_id bigint, agent_id bigint)
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT a.team_id, a.id FROM agents_agent a WHERE a.public_key = wanted
+$$;
+
+-- The partition of probing_pathminute for one day. `app` has no grant on partitions.
+CREATE OR REPLACE FUNCTION netops_partition_ensure(day date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    EXECUTE format(
+        'CREATE TABLE IF NOT EXISTS %I PARTITION OF probing_pathminute FOR VALUES FROM (%L) TO (%L)',
+        'probing_pathminute_' || to_char(day, 'YYYYMMDD'),
+        day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+END
+$$;
+
+-- Drop the daily partitions of probing_pathminute that ended before `day`.
+CREATE OR REPLACE FUNCTION netops_partition_drop(day date) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    part text;
+    dropped integer := 0;
+BEGIN
+    FOR part IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'probing_pathminute'::regclass AND c.relname < 'probing_pathminute_' || to_char(day, 'YYYYMMDD')
+    LOOP
+        EXECUTE format('DROP TABLE %I', part);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$$;
+
+DO $$
+DECLARE
+    f regprocedure;
+BEGIN
+    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.proname LIKE 'netops\_%' AND p.prosecdef LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO {app}', f);
+    END LOOP;
+END
+$$;

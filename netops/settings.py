@@ -1,0 +1,212 @@
+"""Django settings, from the environment (every variable starts with NETOPS_) or from the files under NETOPS_DATA."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from csp.constants import NONE, SELF
+
+from netops import home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _flag(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
+
+
+def _words(name: str) -> list[str]:
+    return os.environ.get(name, "").replace(",", " ").split()
+
+
+def _database(role: str) -> dict[str, Any]:
+    url = urlsplit(home.database_url(role))
+    if url.scheme not in ("postgresql", "postgres"):
+        home.fail(f"the {role} database URL must start with postgresql://.")
+    host, _, port = url.netloc.rpartition("@")[2].partition(":")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": url.path.lstrip("/"),
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "HOST": unquote(host),
+        "PORT": port,
+        "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 10}} if role == "app" else {},
+    }
+
+
+VERSION = "0.1.0"
+SECRET_KEY = home.secret("secret_key")
+# The pepper of API token secrets: a stolen database alone does not open a door.
+TOKEN_PEPPER = home.secret("token_pepper")
+DEBUG = _flag("NETOPS_DEBUG")
+PUBLIC_URL = (os.environ.get("NETOPS_PUBLIC_URL") or f"http://127.0.0.1:{home.port('web')}").rstrip("/")
+_public = urlsplit(PUBLIC_URL)
+ALLOWED_HOSTS = [
+    "127.0.0.1",
+    "localhost",
+    "[::1]",
+    _public.hostname or "localhost",
+    *_words("NETOPS_ALLOWED_HOSTS"),
+]
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
+
+# Hosts and networks that entries of users may reach although they are private (core/outbound.py).
+OUTBOUND_ALLOW = _words("NETOPS_OUTBOUND_ALLOW")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "csp",
+    "django_htmx",
+    "rest_framework",
+    "channels",
+    "core",
+    "tenancy",
+    "ticketing",
+    "inventory",
+    "agents",
+    "probing",
+    "lab",
+    "netops",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "tenancy.middleware.TeamScopeMiddleware",
+]
+
+ROOT_URLCONF = "netops.urls"
+ASGI_APPLICATION = "netops.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "tenancy.context_processors.team",
+            ],
+            "builtins": ["core.templatetags.shell"],
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+# `app` serves everything; `owner` runs migrations. Row-level security binds `app` because it owns nothing.
+DATABASES = {"default": _database("app"), "owner": _database("owner")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = home.redis_url()
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CHANNEL_LAYERS = {
+    "default": {
+        # The PubSub layer outlives a server restart and idle times; the core layer does not (docs/architecture.md).
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "netops"},
+    }
+}
+
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 240
+CELERY_TASK_SOFT_TIME_LIMIT = 200
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": None,
+}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_BEAT_SCHEDULE_FILENAME = str(home.data() / "run" / "beat")
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "core.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "stale": {"task": "inventory.tasks.mark_stale_sources", "schedule": 5.0, "options": {"expires": 5}},
+    "silent": {"task": "probing.tasks.mark_silent", "schedule": 5.0, "options": {"expires": 5}},
+    "partitions": {
+        "task": "probing.tasks.ensure_partitions",
+        "schedule": 3600.0,
+        "options": {"expires": 600},
+    },
+}
+
+AUTH_USER_MODEL = "tenancy.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _public.scheme == "https"
+SECURE_HSTS_SECONDS = 31_536_000 if _public.scheme == "https" else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _public.scheme == "https"
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+if _flag("NETOPS_BEHIND_PROXY"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "tenancy.api.TokenAuthentication",
+        "tenancy.api.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["tenancy.api.TeamPermission"],
+    "DEFAULT_RENDERER_CLASSES": ["core.api.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "core.api.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static_built"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("NETOPS_LOG_LEVEL", "WARNING").upper()},
+    "loggers": {"netops": {"level": os.environ.get("NETOPS_LOG_LEVEL", "INFO").upper()}},
+}
+# 400-class answers are the client's business and are already in the proxy's log.
+LOGGING["loggers"]["django.request"] = {"level": "ERROR"}  # type: ignore[index]

@@ -1,0 +1,87 @@
+"""People and teams of every test: alice owns, bob is her team mate, charlie is an outsider with a team of his own."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from django.test import Client, TransactionTestCase
+
+from core.scope import team_scope
+from netops import home
+from tenancy.models import Team, User
+from tenancy.services import member_set, team_create
+from tests.embedded import django_db_setup, valkey  # noqa: F401  (fixtures: a conftest outranks pytest-django)
+
+
+def _truncate(self: TransactionTestCase) -> None:
+    """`app` may not TRUNCATE, which row-level security does not see: transactional tests are cleaned by `owner`."""
+    with psycopg.connect(home.database_url("owner")) as owner:
+        tables = owner.execute(
+            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public'"
+            " AND tablename NOT IN ('django_migrations', 'django_content_type', 'auth_permission')"
+        ).fetchone()
+        assert tables
+        owner.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY CASCADE")
+
+
+
+TransactionTestCase._fixture_teardown = _truncate  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def team(db: None) -> Team:
+    return team_create(slug="red", name="Red team")
+
+
+@pytest.fixture
+def other_team(db: None) -> Team:
+    return team_create(slug="blue", name="Blue team")
+
+
+def _member(name: str, team: Team, role: str) -> User:
+    user = User.objects.create_user(name, f"{name}@example.org", "correct horse battery")
+    member_set(team=team, user=user, role=role)
+    return user
+
+
+@pytest.fixture
+def alice(team: Team) -> User:
+    return _member("alice", team, "owner")
+
+
+@pytest.fixture
+def bob(team: Team) -> User:
+    return _member("bob", team, "viewer")
+
+
+@pytest.fixture
+def charlie(other_team: Team) -> User:
+    return _member("charlie", other_team, "owner")
+
+
+@pytest.fixture
+def scope(team: Team) -> Iterator[Team]:
+    """The red team, in scope for the whole test."""
+    with team_scope(team.pk):
+        yield team
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def alice_client(alice: User) -> Client:
+    return signed_in(alice)
+
+
+@pytest.fixture
+def bob_client(bob: User) -> Client:
+    return signed_in(bob)
+
+
+@pytest.fixture
+def charlie_client(charlie: User) -> Client:
+    return signed_in(charlie)

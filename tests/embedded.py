@@ -1,0 +1,92 @@
+"""Pytest plugin: a real PostgreSQL and Valkey of this test process alone, under a folder of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def free_port_base() -> int:
+    """A port with the nine above it free on loopback."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            base = probe.getsockname()[1]
+        if base > 60000:
+            continue
+        probes = [socket.socket() for _ in range(10)]
+        try:
+            for offset, each in enumerate(probes):
+                each.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        finally:
+            for each in probes:
+                each.close()
+        return base
+
+
+def temporary_folder() -> Path:
+    """A short folder that PostgreSQL's unprivileged user can pass through."""
+    path = Path(tempfile.mkdtemp(prefix="netops-", dir="/tmp"))
+    path.chmod(0o711)
+    return path
+
+
+DATA = temporary_folder()
+for name in [name for name in os.environ if name.startswith("NETOPS_")]:
+    del os.environ[name]
+os.environ["NETOPS_DATA"] = str(DATA)
+os.environ["NETOPS_PORT"] = str(free_port_base())
+os.environ["NETOPS_OUTBOUND_ALLOW"] = "127.0.0.1"
+_processes: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    """The URL of a running Valkey."""
+    from netops import embedded, home
+
+    process = subprocess.Popen(embedded.valkey_command(home.folder("run")), stdout=subprocess.DEVNULL)
+    _processes.append(process)
+    path = home.folder("run") / "valkey.sock"
+    while not path.exists():
+        assert process.poll() is None
+    yield home.redis_url()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: object, valkey: str) -> Iterator[None]:
+    """The database, made by `owner` and used by `app`, as in production."""
+    from django.core.management import call_command
+
+    from netops import embedded, home
+
+    postgres = embedded.Postgres(home.data(), home.port("postgres"))
+    postgres.prepare(home.secret("database_superuser"))
+    command = [*postgres.command(), "-c", "log_min_messages=error", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
+    process = subprocess.Popen(command, **postgres.popen_options())  # type: ignore[call-overload]
+    _processes.append(process)
+    postgres.wait_ready(process)
+    passwords = {role: home.secret(f"database_{role}") for role in ("owner", "app")}
+    embedded.create_roles(postgres, home.secret("database_superuser"), passwords, "netops")
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        call_command("migrate", database="owner", verbosity=0)
+    yield
+
+
+def pytest_unconfigure() -> None:
+    import signal
+
+    for process in reversed(_processes):
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    shutil.rmtree(DATA, ignore_errors=True)
