@@ -18,7 +18,7 @@ def _constant(name: str) -> NoReturn:
 
 
 class Fields:
-    """The fields of one JSON object; each reader raises FrameError naming the field. Unknown fields are ignored."""
+    """The fields of a JSON object. Each reader raises FrameError naming the field; unknown ones are ignored."""
 
     def __init__(self, value: object, what: str) -> None:
         if not isinstance(value, dict):
@@ -43,10 +43,10 @@ class Fields:
             self.refuse(name, f"an integer from {low} to {high}")
         return value
 
-    def number(self, name: str, above: float, high: float) -> float:
+    def number(self, name: str, low: float, high: float) -> float:
         value = self._fields.get(name)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not above < value <= high:
-            self.refuse(name, f"a number above {above:g} and at most {high:g}")
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+            self.refuse(name, f"a number from {low:g} to {high:g}")
         return float(value)
 
     def text(self, name: str, limit: int = 255) -> str:

@@ -1,8 +1,8 @@
 """The link's frames: one binary WebSocket message is one frame, `type u8, stream u32, offset u64, payload`.
 
-The server opens with CHALLENGE, the agent answers HELLO, the server WELCOME; then DATA and ACK flow both ways.
-Offsets are counted per stream and direction; an ACK carries the next offset expected. An ERROR on stream 0
-ends the link, on another stream it only refuses what came on that stream.
+The server opens with CHALLENGE, the agent answers HELLO, the server WELCOME; then DATA and ACK flow both
+ways. Offsets are counted per stream and direction; an ACK carries the next offset expected. An ERROR on
+stream 0 ends the link, on another stream it only refuses what came on that stream.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ class Frame:
         if not 0 <= self.stream <= U32 or not 0 <= self.offset <= U64:
             raise FrameError(f"stream {self.stream} or offset {self.offset} is out of range")
         if len(self.payload) > MAX_PAYLOAD:
-            raise FrameError(
-                f"a payload of {len(self.payload)} bytes is over the {MAX_PAYLOAD} that a frame holds"
-            )
+            raise FrameError(f"a payload of {len(self.payload)} bytes is over the {MAX_PAYLOAD} that a frame holds")
         return _HEADER.pack(self.type, self.stream, self.offset) + self.payload
 
     @classmethod
@@ -163,12 +161,7 @@ class Hello(_Message):
 def _addresses(fields: Fields) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     for name, values in fields.mapping("addresses", 256).items():
-        if (
-            not 0 < len(name) <= 64
-            or not name.isprintable()
-            or not isinstance(values, list)
-            or len(values) > 64
-        ):
+        if not 0 < len(name) <= 64 or not name.isprintable() or not isinstance(values, list) or len(values) > 64:
             fields.refuse("addresses", "an object from interface names to lists of addresses")
         try:
             result[name] = [str(ipaddress.ip_address(str(value))) for value in values]
@@ -179,7 +172,7 @@ def _addresses(fields: Fields) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Welcome(_Message):
-    """`streams`: for each stream the next offset that the server expects. `window`: bytes in flight, un-ACKed."""
+    """`streams`: for each stream the next offset that the server expects. `window`: un-ACKed bytes in flight."""
 
     TYPE = Type.WELCOME
     agent: str

@@ -1,8 +1,8 @@
 """Plans: which packets to send, how often, and where in them the probe's payload is patched.
 
-A template is a whole IPv4 packet, any number of GRE (RFC 2784, four bytes) or IP-in-IP (RFC 2003) layers round one UDP
-datagram. It comes from the server, and the agent sends it by a raw socket: so everything that could make the agent a
-weapon is refused here: other protocols, foreign or differing sources, destinations that are not unicast.
+A template is a whole IPv4 packet, any number of GRE (RFC 2784, four bytes) or IP-in-IP (RFC 2003) layers
+round one UDP datagram. It comes from the server, and the agent sends it by a raw socket: so everything that
+could make the agent a weapon is refused: other protocols, differing sources, destinations that are not unicast.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ PAYLOAD = struct.Struct("!4sIIIQ")
 """magic, prober nonce, walk id, sequence, transmit time (monotonic ns)"""
 MAGIC = b"NPv1"
 
+MIN_RATE = 0.001
 MAX_RATE = 10_000
 """Probes per second of all walks together."""
 MAX_WALKS = 0xFFFF
@@ -113,7 +114,7 @@ def _walk(value: Any, port: int) -> Walk:
         check_template(template, offset, port)
     except PlanError as error:
         raise PlanError(f"walk {number}: {error}") from None
-    return Walk(number, fields.number("rate", 0, MAX_RATE), template, offset)
+    return Walk(number, fields.number("rate", MIN_RATE, MAX_RATE), template, offset)
 
 
 def check_template(template: bytes, payload_offset: int, port: int) -> None:

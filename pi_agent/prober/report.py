@@ -1,8 +1,9 @@
 """Reports: what became of the probes of one interval, packed in network byte order.
 
 header `!BIQH`: version, plan version, interval end (unix microseconds), number of records;
-record `!IIHHHHH`: walk, first sequence, decided, received, late, duplicate, reordered; then a bitmap of `decided` bits
-(least significant first, 1 = received in time), then one u32 round-trip time in microseconds per received probe.
+record `!IIHHHHH`: walk, first sequence, decided, received, late, duplicate, reordered; then a bitmap of
+`decided` bits (least significant first, 1 = received in time), then one u32 per received probe: its round-trip
+time in microseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class ReportError(FrameError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One walk: `rtts[i]` is the round trip in microseconds of probe `first + i` (modulo 2**32), None if it was lost.
+    """One walk: `rtts[i]` is the round trip in microseconds of probe `first + i` (modulo 2**32), None if lost.
 
     `late` and `duplicate` count what was seen in the interval, whichever probe it belongs to.
     """
@@ -106,9 +107,7 @@ def _decode_record(payload: bytes, offset: int) -> tuple[Record, int]:
     bits = int.from_bytes(bitmap, "little")
     if bits.bit_count() != received or bits >> decided:
         raise ReportError(f"the bitmap of walk {walk} does not fit its counts")
-    return Record(
-        walk, first, _spread(bits, decided, came), late, duplicate, reordered
-    ), offset + width + 4 * received
+    return Record(walk, first, _spread(bits, decided, came), late, duplicate, reordered), offset + width + 4 * received
 
 
 def _spread(bits: int, decided: int, came: Sequence[int]) -> tuple[int | None, ...]:

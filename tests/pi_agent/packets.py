@@ -1,4 +1,4 @@
-"""Packets as the server compiles them, built by hand so that the agent's tests need neither Scapy nor the server."""
+"""Packets as the server compiles them, built by hand: the agent's tests need neither Scapy nor the server."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def udp(port: int = PORT, body: bytes = bytes(PAYLOAD.size), check: int = 0) -> 
     return struct.pack("!HHHH", 40000, port, 8 + len(body), check) + body
 
 
-def template(
-    agent: str = AGENT, hops: tuple[str, ...] = HOPS, port: int = PORT, options: bytes = b""
-) -> bytes:
+def template(agent: str = AGENT, hops: tuple[str, ...] = HOPS, port: int = PORT, options: bytes = b"") -> bytes:
     """UDP from the agent to itself, in one GRE layer per hop."""
     packet = ipv4(17, agent, agent, udp(port), options)
     for hop in reversed(hops):

@@ -94,16 +94,15 @@ def test_templates_with_options_ip_in_ip_or_no_tunnel_are_fine() -> None:
 )
 def test_a_hostile_template_is_refused(packet: bytes, why: str) -> None:
     with pytest.raises(PlanError, match=why):
-        Plan.from_json(
-            Plan(1, (Walk(1, 1, packet or b"\0", len(packet) - 24 if len(packet) > 24 else 0),)).to_json()
-        )
+        Plan.from_json(Plan(1, (Walk(1, 1, packet or b"\0", len(packet) - 24 if len(packet) > 24 else 0),)).to_json())
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"rate": 0}, "walk 1: rate must be a number above 0 and at most 10000"),
+        ({"rate": 0}, "walk 1: rate must be a number from 0.001 to 10000"),
         ({"rate": -1}, "rate"),
+        ({"rate": 1e-320}, "rate"),
         ({"rate": 10_001}, "rate"),
         ({"rate": 10**400}, "rate"),
         ({"rate": True}, "rate"),

@@ -1,0 +1,211 @@
+"""The agent's end of the link: one WebSocket, opened from the inside, that comes back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from pi_agent import __version__
+from pi_agent.addresses import interface_addresses
+from pi_agent.frames import (
+    CONTROL,
+    MAX_FRAME,
+    PROBING,
+    PROTOCOL,
+    Challenge,
+    Error,
+    Frame,
+    FrameError,
+    Hello,
+    Type,
+    Welcome,
+    ack,
+    signed_message,
+)
+from pi_agent.identity import Identity
+from pi_agent.outbox import Outbox
+
+log = logging.getLogger("pi_agent.link")
+
+BACKOFF = (0.1, 15.0)
+"""Seconds: the first and the longest bound of the full-jitter back-off."""
+HANDSHAKE_TIMEOUT = 10.0
+
+
+class Refused(Exception):
+    """One end ended the link; the text says which and why."""
+
+
+PlanHandler = Callable[[bytes], None]
+"""Takes a plan's JSON; raises FrameError to refuse it."""
+
+
+def check_url(url: str) -> str:
+    """Raises ValueError with one sentence unless it is ws://, wss:// or unix:/path."""
+    if url.startswith("unix:/"):
+        return url
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.port == 0:
+        raise ValueError(f"link {url!r} must be ws://host:port/link, wss://host:port/link or unix:/path")
+    return url
+
+
+def boot_id() -> uuid.UUID:
+    """The kernel's: the same for every process since this machine came up."""
+    try:
+        return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    except (OSError, ValueError):
+        return uuid.uuid4()
+
+
+class Link:
+    """Keeps one link to the server: delivers the outbox's reports in order, hands plans to `on_plan`."""
+
+    def __init__(
+        self,
+        url: str,
+        identity: Identity,
+        on_plan: PlanHandler,
+        outbox: Outbox,
+        backoff: tuple[float, float] = BACKOFF,
+    ) -> None:
+        self.outbox = outbox
+        self._url = check_url(url)
+        self._identity = identity
+        self._on_plan = on_plan
+        self._backoff = backoff
+        self._boot = boot_id()
+        self._news = asyncio.Event()
+        self._dropped = 0  # as last logged
+
+    def deliver(self, report: bytes) -> None:
+        """Queue one report; from the event loop's thread."""
+        self.outbox.append(report)
+        self._news.set()
+
+    async def run(self) -> None:
+        """For ever; whatever ends a connection is logged in one line, and the next one is tried."""
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            began = loop.time()
+            try:
+                async with self._connect() as socket_:
+                    await self._serve(socket_)
+            except (OSError, ConnectionClosed, InvalidHandshake, Refused) as error:
+                log.warning("link to %s: %s", self._url, str(error) or "the server did not answer in time")
+            if loop.time() - began > self._backoff[1]:
+                attempt = 0
+            first, longest = self._backoff
+            await asyncio.sleep(random.uniform(0, min(longest, first * 2 ** min(attempt, 16))))  # noqa: S311
+            attempt += 1
+
+    def _connect(self) -> connect:
+        if self._url.startswith("unix:"):
+            return unix_connect(
+                self._url.removeprefix("unix:"),
+                "ws://localhost/link",
+                compression=None,
+                max_size=MAX_FRAME,
+                open_timeout=HANDSHAKE_TIMEOUT,
+            )
+        return connect(self._url, compression=None, max_size=MAX_FRAME, open_timeout=HANDSHAKE_TIMEOUT)
+
+    async def _serve(self, socket_: ClientConnection) -> None:
+        try:
+            await self._converse(socket_)
+        except FrameError as error:
+            await socket_.send(Error("frame", str(error)[:1000]).frame().encode())
+            raise Refused(f"the server sent what this agent cannot use: {error}") from None
+        raise Refused("the server closed the link")
+
+    async def _converse(self, socket_: ClientConnection) -> None:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            welcome = await self._introduce(socket_)
+        self.outbox.resume(welcome.streams.get(PROBING, 0))
+        log.info("link to %s is up: agent %s", self._url, welcome.agent)
+        sender = asyncio.create_task(self._send_reports(socket_, welcome.window))
+        try:
+            async for message in socket_:
+                await self._receive(socket_, Frame.decode(message))
+        finally:
+            sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
+                await sender
+
+    async def _introduce(self, socket_: ClientConnection) -> Welcome:
+        """CHALLENGE, HELLO, WELCOME."""
+        challenge = Challenge.parse(_expect(await socket_.recv()))
+        low, high = challenge.versions
+        if not low <= PROTOCOL <= high:
+            raise FrameError(f"the server speaks versions {low} to {high}, this agent {PROTOCOL}; update the older")
+        key = self._identity.public
+        hello = Hello(
+            key=key,
+            signature=self._identity.sign(signed_message(challenge.nonce, key)),
+            boot=self._boot,
+            hostname=socket.gethostname() or "unknown",
+            software=__version__,
+            addresses=interface_addresses(),
+            streams={PROBING: self.outbox.first},
+        )
+        await socket_.send(hello.frame().encode())
+        return Welcome.parse(_expect(await socket_.recv()))
+
+    async def _receive(self, socket_: ClientConnection, frame: Frame) -> None:
+        match frame:
+            case Frame(Type.ACK, stream=stream) if stream == PROBING:
+                self.outbox.acknowledge(frame.offset)
+                self._news.set()
+            case Frame(Type.DATA, stream=stream) if stream == PROBING:
+                await socket_.send(self._take_plan(frame).encode())
+            case Frame(Type.ERROR):
+                _expect_error(frame)
+            case Frame(Type.DATA):
+                answer = Error("stream", f"this agent has no stream {frame.stream}")
+                await socket_.send(answer.frame(frame.stream, frame.offset).encode())
+            case _:
+                raise FrameError(f"a {frame.type.name} frame came out of turn")
+
+    def _take_plan(self, frame: Frame) -> Frame:
+        try:
+            self._on_plan(frame.payload)
+        except FrameError as error:
+            log.warning("plan %d is refused: %s", frame.offset, error)
+            return Error("plan", str(error)[:1000]).frame(PROBING, frame.offset)
+        return ack(PROBING, frame.offset + 1)
+
+    async def _send_reports(self, socket_: ClientConnection, window: int) -> None:
+        while True:
+            self._news.clear()
+            while item := self.outbox.take(window):
+                await socket_.send(Frame(Type.DATA, PROBING, *item).encode())
+            if self.outbox.dropped != self._dropped:
+                self._dropped = self.outbox.dropped
+                log.warning("%d reports were dropped so far: the queue was full", self._dropped)
+            await self._news.wait()
+
+
+def _expect(message: str | bytes) -> Frame:
+    """A frame of the handshake; the server's ERROR is raised in its own words."""
+    frame = Frame.decode(message)
+    if frame.type is Type.ERROR:
+        _expect_error(frame)
+    return frame
+
+
+def _expect_error(frame: Frame) -> None:
+    error = Error.parse(frame)
+    if frame.stream == CONTROL:
+        raise Refused(f"the server refuses: {error.message} ({error.code})")
+    log.warning("the server refuses on stream %d: %s (%s)", frame.stream, error.message, error.code)
