@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,13 +64,20 @@ class Lab:
                 stream.flush()
                 return json.loads(stream.readline())
 
-    def walks(self, *walks: list[str], seconds: float = 0.4) -> list[float | None]:
-        """Round trip times of one datagram per walk; None is lost."""
-        rtts: list[float | None] = self._vantage(walks=walks, seconds=seconds)
+    def walks(self, walks: list[list[str]], expected: list[bool]) -> list[float | None]:
+        """Round trip times of one datagram per walk, None is lost; waits long for what is expected to come back."""
+        rtts: list[float | None] = self._vantage(walks=walks, expected=expected)
         return rtts
 
+    def lost(self, walks: list[list[str]], expected: list[bool]) -> bool:
+        """Whether exactly the expected walks were lost."""
+        return [rtt is None for rtt in self.walks(walks, [not lost for lost in expected])] == expected
+
     def passes(self, *hops: str) -> bool:
-        return self.walks(list(hops))[0] is not None
+        return self.lost([list(hops)], [False])
+
+    def blocked(self, *hops: str) -> bool:
+        return self.lost([list(hops)], [True])
 
     def send(self, packet: bytes) -> None:
         self._vantage(raw=packet.hex())
@@ -87,7 +95,7 @@ def far_side(topology: Topology, near: str, far: str) -> str:
 
 def pinned(topology: Topology, *routers: str) -> list[str]:
     """Hops of a walk from dev1 over these routers, the first one being R1."""
-    return ["20.0.0.1"] + [far_side(topology, *pair) for pair in zip(routers, routers[1:], strict=False)]
+    return ["20.0.0.1"] + [far_side(topology, *pair) for pair in pairwise(routers)]
 
 
 @contextmanager
@@ -117,7 +125,7 @@ def running_lab(*options: str, vantage: bool = False, state: Path | None = None)
 def _answers(lab: Lab) -> bool:
     try:
         return lab.passes("20.0.0.1")
-    except OSError:
+    except OSError:  # it does not listen yet
         return False
 
 
@@ -159,4 +167,3 @@ def state() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
-

@@ -1,7 +1,8 @@
 """Runs inside a node of the lab as its agent: sends walks (UDP in layers of GRE) and reports what comes back.
 
-One JSON request a line on a Unix socket, one answer a line: {"walks": [[hop, ...], ...], "seconds": 0.3} sends one
-datagram per walk, innermost to ourselves, and answers [rtt in seconds or null, ...]. {"raw": hex} sends one packet.
+One JSON request a line on a Unix socket, one answer a line. {"walks": [[hop, ...], ...], "expected": [bool, ...]}
+sends one datagram per walk, innermost to ourselves, waits for the expected ones and then until nothing more comes, and
+answers [rtt in seconds or null, ...]. {"raw": hex} sends one packet.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import sys
 import time
 
 PORT = 3000
+HANG = 10.0
+QUIET = 0.15
 GRE = struct.pack("!HH", 0, 0x0800)
 
 
 def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -55,15 +58,17 @@ class Vantage:
     def send(self, packet: bytes) -> None:
         self.out.sendto(packet, (socket.inet_ntoa(packet[16:20]), 0))
 
-    def walks(self, walks: list[list[str]], seconds: float) -> list[float | None]:
+    def walks(self, walks: list[list[str]], expected: list[bool]) -> list[float | None]:
         self.run += 1
         sent, rtts = [], [None] * len(walks)  # type: list[float], list[float | None]
         for number, hops in enumerate(walks):
             sent.append(time.monotonic())
             self.send(walk(self.address, hops, struct.pack("!II", self.run, number)))
-        deadline = time.monotonic() + seconds
-        while None in rtts and (left := deadline - time.monotonic()) > 0:
-            if not select.select([self.back], [], [], left)[0]:
+        deadline = time.monotonic() + HANG
+        while None in rtts:
+            waiting = any(wanted and rtt is None for wanted, rtt in zip(expected, rtts, strict=True))
+            patience = deadline - time.monotonic() if waiting else QUIET
+            if patience <= 0 or not select.select([self.back], [], [], patience)[0]:
                 break
             packet, address = self.back.recvfrom(65535)
             if address[2] == socket.PACKET_OUTGOING or packet[9] != 17 or packet[22:24] != struct.pack("!H", PORT):
@@ -87,7 +92,7 @@ def main() -> None:
                 vantage.send(bytes.fromhex(request["raw"]))
                 answer: object = None
             else:
-                answer = vantage.walks(request["walks"], request["seconds"])
+                answer = vantage.walks(request["walks"], request["expected"])
             stream.write(json.dumps(answer) + "\n")
 
 
