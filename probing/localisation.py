@@ -1,25 +1,34 @@
 """Which link is it? Noisy-OR localisation over the evidence of all walks.
 
-A probe gets lost when any faulty element on its walk loses it, or by the background. The best explanation is searched
-greedily, one fault at a time (as long as it gains more than `THRESHOLD` nats of log-likelihood), then improved by
-exchanging faults. Every walk may lie: with a small probability its counts say nothing, which bounds what a single
-walk can prove or disprove. Candidates that explain the evidence equally well are named together.
+A probe gets lost when a faulty element on its walk loses it, or by the background. The best explanation is searched
+greedily, a fault at a time as long as it gains more than `THRESHOLD` nats of log-likelihood, then improved by
+exchanging faults. Every walk may lie: with probability `LIE` its counts say nothing, which bounds what one walk alone
+can prove or disprove. Candidates that explain the evidence about equally well are named together.
 
-After Kompella et al., "Detection and localization of network black holes" (INFOCOM 2007) and Kandula et al.,
-"Shrink" (SIGCOMM MineNet 2005), with partial loss.
+After Kompella et al., "Detection and Localization of Network Black Holes" (INFOCOM 2007), and Kandula et al.,
+"Shrink" (SIGCOMM MineNet 2005), here with partial loss.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from math import exp, lgamma, log, log1p
 from typing import Literal, TypeAlias
+
+from probing.signatures import ACCESS
 
 Element: TypeAlias = Hashable
 Kind = Literal["link", "half_link", "access"]
 
-ACCESS = "access"
 THRESHOLD = 6.0
+MARGIN = 3.0
+LIE = 0.005
+WIRE_LOSS = 0.002
+RATES = (0.02, 0.04, 0.07, 0.11, 0.16, 0.22, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.999)
+# Nats by which a kind is less likely than another that explains the same: cables break more often than directions.
+PRIOR: dict[Kind, float] = {"link": 0.0, "access": 0.5, "half_link": 1.0}
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Fault:
-    """One root cause. `candidates` is the honest set, most likely first; exactly one of them is broken.
+    """One root cause. `candidates` is the honest set, most likely first: one of them is broken.
 
-    `rate`: loss it causes, 0..1. `gain`: nats of log-likelihood it explains. `margin`: nats by which the best
-    candidate outside the honest set is worse.
+    `rate`: share of packets the first one loses, 0..1. `gain`: nats of log-likelihood it explains beside the other
+    faults. `margin`: nats by which the best candidate outside the honest set is worse (infinite if there is none).
     """
 
     candidates: tuple[Candidate, ...]
@@ -60,7 +69,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Score:
-    """A line of the explanation: how well this candidate alone explains the evidence, and the walks through it."""
+    """A line of the explanation: how well this candidate alone explains the evidence, and the walks that cross it."""
 
     candidate: Candidate
     gain: float
@@ -74,7 +83,7 @@ class Score:
 class Verdict:
     """`faults` is empty when the evidence is too thin. `scores`: best first.
 
-    `stable` is false while a candidate that more probes could still rule out is nearly as good: better wait.
+    `stable` is false while a candidate that more probes can still rule out is nearly as good as a named one: wait.
     """
 
     faults: tuple[Fault, ...]
@@ -83,10 +92,166 @@ class Verdict:
 
 
 def link_candidates(links: Iterable[tuple[Element, Element]]) -> list[Candidate]:
-    """Candidates of links given as pairs of half-links: each link, each of its directions, and the access."""
-    raise NotImplementedError
+    """Candidates of links given as pairs of half-links: each link and each of its directions."""
+    return [
+        candidate
+        for there, back in links
+        for candidate in (
+            Candidate("link", frozenset({there, back})),
+            Candidate("half_link", frozenset({there})),
+            Candidate("half_link", frozenset({back})),
+        )
+    ]
 
 
 def localise(evidence: Sequence[WalkEvidence], candidates: Sequence[Candidate], max_faults: int = 4) -> Verdict:
-    """The set of faults that explains the evidence best; the access is always weighed, listed or not."""
-    raise NotImplementedError
+    """The set of faults that explains the evidence best; the access is always a candidate, listed or not.
+
+    Walks may have different numbers of probes, also none. A link that a walk crosses in both directions counts twice.
+    """
+    search = _Search(evidence, candidates)
+    alone = search.scores([])
+    leaders = sorted(range(len(alone)), key=lambda its: -alone[its][0])[:3]
+    best: list[_Named] = []
+    for leader in leaders:
+        found = search.improve(leader, max_faults)
+        if search.objective(found) > search.objective(best) + 1e-9:
+            best = found
+    faults = [search.fault(best, place) for place in range(len(best))]
+    table = sorted((search.line(index, *score) for index, score in enumerate(alone)), key=lambda its: -its.gain)
+    return Verdict(tuple(fault for fault, _ in faults), tuple(table), all(stable for _, stable in faults))
+
+
+@dataclass(frozen=True)
+class _Named:
+    candidate: int
+    rate: float
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """A walk's counts with what does not depend on the explanation: its normal loss and what its lie is worth."""
+
+    sent: int
+    lost: int
+    normal: float
+    lie: float
+
+    def likelihood(self, survival: float) -> float:
+        """Log-probability of the counts when a probe survives the faults so often."""
+        arrives = (1 - self.normal) * survival
+        honest = (self.sent - self.lost) * log(arrives) + (self.lost and self.lost * log1p(-arrives))
+        high, low = max(honest, self.lie), min(honest, self.lie)
+        return high + log1p(exp(low - high))
+
+
+class _Search:
+    def __init__(self, evidence: Sequence[WalkEvidence], candidates: Sequence[Candidate]) -> None:
+        access = Candidate("access", frozenset({ACCESS}))
+        self.candidates = list(dict.fromkeys([*candidates, access]))
+        self.evidence = [walk for walk in evidence if walk.sent > 0]
+        background = _background(self.evidence)
+        self.walks = [_counts(walk, background) for walk in self.evidence]
+        where: dict[Element, list[int]] = {}
+        for index, walk in enumerate(self.evidence):
+            for element in (*walk.elements, ACCESS):
+                where.setdefault(element, []).append(index)
+        self.crossings = [
+            Counter(index for element in candidate.elements for index in where.get(element, ()))
+            for candidate in self.candidates
+        ]
+
+    def survivals(self, faults: Iterable[_Named]) -> list[float]:
+        survivals = [1.0] * len(self.walks)
+        for fault in faults:
+            for walk, times in self.crossings[fault.candidate].items():
+                survivals[walk] *= (1 - fault.rate) ** times
+        return survivals
+
+    def objective(self, faults: Sequence[_Named]) -> float:
+        """Log-likelihood less what each fault must bring."""
+        likelihood = sum(walk.likelihood(its) for walk, its in zip(self.walks, self.survivals(faults), strict=True))
+        return likelihood - sum(THRESHOLD + self.handicap(fault.candidate) for fault in faults)
+
+    def handicap(self, candidate: int) -> float:
+        return PRIOR[self.candidates[candidate].kind]
+
+    def scores(self, faults: Iterable[_Named]) -> list[tuple[float, float]]:
+        """For each candidate the most it would gain beside these faults, and its rate then."""
+        survivals = self.survivals(faults)
+        now = [walk.likelihood(its) for walk, its in zip(self.walks, survivals, strict=True)]
+        return [self._score(crossings, survivals, now) for crossings in self.crossings]
+
+    def _score(self, crossings: Counter[int], survivals: list[float], now: list[float]) -> tuple[float, float]:
+        if not any(self.walks[walk].lost for walk in crossings):
+            return 0.0, 0.0
+        before = sum(now[walk] for walk in crossings)
+        return max(
+            (
+                sum(
+                    self.walks[walk].likelihood(survivals[walk] * (1 - rate) ** times)
+                    for walk, times in crossings.items()
+                )
+                - before,
+                rate,
+            )
+            for rate in RATES
+        )
+
+    def improve(self, leader: int, max_faults: int) -> list[_Named]:
+        """Starting from one candidate, add and exchange faults as long as the objective grows."""
+        faults = [_Named(leader, self.scores([])[leader][1])]
+        while True:
+            faults = self._exchange(faults)
+            index, gain, rate = self._best(faults)
+            if len(faults) >= max_faults or gain <= THRESHOLD:
+                return faults
+            faults = [*faults, _Named(index, rate)]
+
+    def _best(self, faults: Sequence[_Named]) -> tuple[int, float, float]:
+        scores = self.scores(faults)
+        net = [gain - self.handicap(index) for index, (gain, _) in enumerate(scores)]
+        index = net.index(max(net))
+        return index, net[index], scores[index][1]
+
+    def _exchange(self, faults: list[_Named]) -> list[_Named]:
+        """Let the best candidate take each fault's place in turn, until each is the best in its own."""
+        for _ in range(4):
+            before = faults
+            for place in range(len(faults)):
+                others = faults[:place] + faults[place + 1 :]
+                index, gain, rate = self._best(others)
+                faults = [*others[:place], _Named(index, rate), *others[place:]] if gain > THRESHOLD else faults
+            if faults == before:
+                break
+        return faults
+
+    def fault(self, faults: Sequence[_Named], place: int) -> tuple[Fault, bool]:
+        """The named fault with its honest set, and whether more probes cannot make that set smaller."""
+        named = faults[place]
+        scores = self.scores([fault for fault in faults if fault is not named])
+        net = {index: gain - self.handicap(index) for index, (gain, _) in enumerate(scores)}
+        ranked = sorted(net, key=lambda index: (index != named.candidate, -net[index]))
+        honest = [index for index in ranked if net[index] >= net[named.candidate] - MARGIN]
+        rest = [net[index] for index in ranked if index not in honest]
+        stable = all(self.crossings[index].keys() == self.crossings[named.candidate].keys() for index in honest)
+        gain, rate = scores[named.candidate]
+        margin = net[named.candidate] - max(rest) if rest else float("inf")
+        return Fault(tuple(self.candidates[index] for index in honest), rate, gain, margin), stable
+
+    def line(self, index: int, gain: float, rate: float) -> Score:
+        walks = [self.evidence[walk] for walk in sorted(self.crossings[index])]
+        sent, lost = sum(walk.sent for walk in walks), sum(walk.lost for walk in walks)
+        return Score(self.candidates[index], gain, rate, sent, lost, tuple(walk.walk_id for walk in walks))
+
+
+def _background(evidence: Sequence[WalkEvidence]) -> float:
+    """Loss that most walks have, at most 5 %: what is lost everywhere says nothing about one link."""
+    rates = sorted(walk.lost / walk.sent for walk in evidence)
+    return min(0.05, rates[len(rates) // 2]) if len(rates) >= 4 else 0.0
+
+
+def _counts(walk: WalkEvidence, background: float) -> _Counts:
+    normal = max(background, 1 - (1 - WIRE_LOSS) ** (len(walk.elements) + 1))
+    orders = lgamma(walk.sent + 1) - lgamma(walk.lost + 1) - lgamma(walk.sent - walk.lost + 1)
+    return _Counts(walk.sent, walk.lost, normal, log(LIE) - log(walk.sent + 1) - orders)
