@@ -94,12 +94,22 @@ def parse(document: object) -> Topology:
         raise TopologyError("routers must name at least one router")
     if len(routers) > MAX_ROUTERS:
         raise TopologyError(f"routers has {len(routers)} entries, at most {MAX_ROUTERS} fit in one lab")
+    seen: dict[object, str] = {}
+    for i, router in enumerate(routers):
+        _once(seen, router.name, f"routers[{i}].name")
+        _once(seen, router.system_id, f"routers[{i}].isis_system_id")
     names = {router.name for router in routers}
     links = tuple(_link(item, where, names) for item, where in _items(document, "links"))
     endpoints = tuple(_endpoint(item, where, names) for item, where in _items(document, "endpoints"))
-    topology = Topology(routers, links, endpoints)
-    _check_unique(topology)
-    return topology
+    for i, link in enumerate(links):
+        _once(seen, link.a_address, f"links[{i}].a_address")
+        _once(seen, link.b_address, f"links[{i}].b_address")
+    for i, endpoint in enumerate(endpoints):
+        _once(seen, endpoint.name, f"endpoints[{i}].name")
+        _once(seen, endpoint.address.ip, f"endpoints[{i}].address")
+        _once(seen, endpoint.gateway, f"endpoints[{i}].gateway")
+    _check_overlaps(links, endpoints)
+    return Topology(routers, links, endpoints)
 
 
 def _items(document: dict[str, Any], key: str) -> list[tuple[dict[str, Any], str]]:
@@ -190,28 +200,17 @@ def _check_host(where: str, address: IPv4Address, prefix: IPv4Network) -> None:
         raise TopologyError(f"{where} must be a unicast address, not {address}")
 
 
-def _check_unique(topology: Topology) -> None:
-    seen: dict[object, str] = {}
+def _once(seen: dict[object, str], value: object, where: str) -> None:
+    if value in seen:
+        raise TopologyError(f"{where} repeats {seen[value]}, each must be unique")
+    seen[value] = where
 
-    def once(value: object, where: str) -> None:
-        if value in seen:
-            raise TopologyError(f"{where} repeats {seen[value]}, each must be unique")
-        seen[value] = where
 
+def _check_overlaps(links: tuple[Link, ...], endpoints: tuple[Endpoint, ...]) -> None:
     prefixes = [(LOOPBACKS, f"the loopback range {LOOPBACKS}")]
-    for i, router in enumerate(topology.routers):
-        once(router.name, f"routers[{i}].name")
-        once(router.system_id, f"routers[{i}].isis_system_id")
-    for i, link in enumerate(topology.links):
-        once(link.a_address, f"links[{i}].a_address")
-        once(link.b_address, f"links[{i}].b_address")
-        prefixes.append((link.prefix, f"links[{i}].prefix"))
-    for i, endpoint in enumerate(topology.endpoints):
-        once(endpoint.name, f"endpoints[{i}].name")
-        once(endpoint.address.ip, f"endpoints[{i}].address")
-        once(endpoint.gateway, f"endpoints[{i}].gateway")
-        prefixes.append((endpoint.address.network, f"endpoints[{i}].address"))
-    prefixes.sort(key=lambda entry: (entry[0], entry[1]))
+    prefixes += [(link.prefix, f"links[{i}].prefix") for i, link in enumerate(links)]
+    prefixes += [(endpoint.address.network, f"endpoints[{i}].address") for i, endpoint in enumerate(endpoints)]
+    prefixes.sort()
     for (first, its_field), (second, field) in pairwise(prefixes):
         if first.overlaps(second):
             raise TopologyError(f"{field} {second} overlaps {its_field}, every link and end host needs its own prefix")

@@ -1,10 +1,12 @@
 import json
+import os
+import sys
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from lab.client import LabError, request
-from netops import home
 
 
 class Command(BaseCommand):
@@ -33,13 +35,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "up":
-            from netops.roles import run
-
-            raise SystemExit(run(["lab"]))
+            os.execv(sys.executable, [sys.executable, sys.argv[0], "run", "lab"])
         names = ("a", "b", "silent", "one_way", "percent", "ms")
         arguments = {name: options[name] for name in names if options.get(name) is not None}
         try:
-            answer = request(home.data() / "lab", options["action"], **arguments)
+            answer = request(settings.DATA / "lab", options["action"], **arguments)
         except LabError as error:
             raise CommandError(str(error)) from None
         if options["action"] == "status":
