@@ -33,9 +33,7 @@ class OrjsonRenderer(BaseRenderer):
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's handler, with the transaction of the request rolled back and Django's validation errors as 400."""
     if isinstance(error, DjangoValidationError):
-        error = exceptions.ValidationError(
-            error.message_dict if hasattr(error, "error_dict") else error.messages
-        )
+        error = exceptions.ValidationError(error.message_dict if hasattr(error, "error_dict") else error.messages)
     response = views.exception_handler(error, context)
     if response is not None and transaction.get_connection().in_atomic_block:
         transaction.set_rollback(True)
@@ -76,17 +74,13 @@ class ListView(views.APIView):
         queryset = self.get_queryset()
         known = {"q", "limit", "offset", "ordering", "format", *self.filters}
         if unknown := sorted(set(request.query_params) - known):
-            raise exceptions.ValidationError(
-                {name: [f"Unknown filter; use {sorted(known)}."] for name in unknown}
-            )
+            raise exceptions.ValidationError({name: [f"Unknown filter; use {sorted(known)}."] for name in unknown})
         for name, lookup in self.filters.items():
             if value := request.query_params.get(name):
                 try:
                     queryset = queryset.filter(**{lookup: value})
                 except (ValueError, DjangoValidationError):
-                    raise exceptions.ValidationError(
-                        {name: [f"{value!r} is not a value of {name}."]}
-                    ) from None
+                    raise exceptions.ValidationError({name: [f"{value!r} is not a value of {name}."]}) from None
         if text := request.query_params.get("q", "").strip():
             match = models.Q()
             for lookup in self.search:
@@ -98,9 +92,7 @@ class ListView(views.APIView):
                 {"ordering": [f"Use one of {', '.join(self.ordering)}, with - to reverse."]}
             )
         prefix = "-" if order.startswith("-") else ""
-        return queryset.order_by(
-            prefix + self.fields.get(order.removeprefix("-"), order.removeprefix("-")), "pk"
-        )
+        return queryset.order_by(prefix + self.fields.get(order.removeprefix("-"), order.removeprefix("-")), "pk")
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -51,11 +51,7 @@ class Drain:
         key_model = self.inbox._meta.get_field(self.key_field).related_model
         assert isinstance(key_model, type)
         with team_scope(team_id):
-            key = (
-                key_model._default_manager.select_for_update(skip_locked=True, no_key=True)
-                .filter(pk=key_id)
-                .first()
-            )
+            key = key_model._default_manager.select_for_update(skip_locked=True, no_key=True).filter(pk=key_id).first()
             if key is None:
                 return None
             rows = list(self._rows(key_id)[: self.batch])

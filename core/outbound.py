@@ -22,17 +22,13 @@ def resolve(host: str, port: int, field: str = "host") -> Target:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ValidationError(
-            {field: f"{host!r} does not resolve: check its spelling or the name server."}
-        ) from None
+        raise ValidationError({field: f"{host!r} does not resolve: check its spelling or the name server."}) from None
     addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
     for address in addresses:
         if _permitted(host, address, port):
             return Target(host, address, port)
     raise ValidationError(
-        {
-            field: f"{host} is {addresses[0]}, a private address: the operator can allow it in NETOPS_OUTBOUND_ALLOW."
-        }
+        {field: f"{host} is {addresses[0]}, a private address: the operator can allow it in NETOPS_OUTBOUND_ALLOW."}
     )
 
 
@@ -45,9 +41,7 @@ def _permitted(host: str, text: str, port: int) -> bool:
     return any(_matches(entry, host, address, port) for entry in settings.OUTBOUND_ALLOW)
 
 
-def _matches(
-    entry: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
-) -> bool:
+def _matches(entry: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> bool:
     """An entry is a host name, an address or a network, with `:port` behind it to allow that port alone."""
     name, colon, wanted = entry.rpartition(":")
     if colon and wanted.isdecimal() and not name.endswith(":") and (":" not in name or name.startswith("[")):

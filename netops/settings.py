@@ -38,6 +38,10 @@ def _database(role: str) -> dict[str, Any]:
 
 
 VERSION = "0.1.0"
+# What the rooms may know of where they live; netops/home.py is for the roof alone.
+DATA = home.data()
+GATEWAY_HOST = os.environ.get("NETOPS_GATEWAY_HOST") or "127.0.0.1"
+GATEWAY_PORT = home.port("gateway")
 SECRET_KEY = home.secret("secret_key")
 # The pepper of API token secrets: a stolen database alone does not open a door.
 TOKEN_PEPPER = home.secret("token_pepper")

@@ -31,9 +31,7 @@ def raise_walls(using: str, **_: Any) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute(f'GRANT USAGE ON SCHEMA public TO "{app_role}"')
         for model in apps.get_models(include_auto_created=True):
-            cursor.execute(
-                f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{model._meta.db_table}" TO "{app_role}"'
-            )
+            cursor.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{model._meta.db_table}" TO "{app_role}"')
         cursor.execute(f'GRANT SELECT ON django_migrations TO "{app_role}"')
         cursor.execute(f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{app_role}"')
         for model in team_models():
@@ -74,8 +72,6 @@ def _pin_to_team(cursor: CursorWrapper, model: type[TeamModel], field: models.Fi
 
 
 def _constrain(cursor: CursorWrapper, table: str, name: str, definition: str) -> None:
-    cursor.execute(
-        "SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = %s::regclass", [name, f'"{table}"']
-    )
+    cursor.execute("SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = %s::regclass", [name, f'"{table}"'])
     if not cursor.fetchone():
         cursor.execute(f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" {definition}')

@@ -24,7 +24,6 @@ def _truncate(self: TransactionTestCase) -> None:
         owner.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY CASCADE")
 
 
-
 TransactionTestCase._fixture_teardown = _truncate  # type: ignore[attr-defined]
 
 

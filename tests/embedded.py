@@ -69,7 +69,17 @@ def django_db_setup(django_db_blocker: object, valkey: str) -> Iterator[None]:
 
     postgres = embedded.Postgres(home.data(), home.port("postgres"))
     postgres.prepare(home.secret("database_superuser"))
-    command = [*postgres.command(), "-c", "log_min_messages=error", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
+    command = [
+        *postgres.command(),
+        "-c",
+        "log_min_messages=error",
+        "-c",
+        "fsync=off",
+        "-c",
+        "full_page_writes=off",
+        "-c",
+        "synchronous_commit=off",
+    ]
     process = subprocess.Popen(command, **postgres.popen_options())  # type: ignore[call-overload]
     _processes.append(process)
     postgres.wait_ready(process)

@@ -1,0 +1,125 @@
+"""The process roles. `manage.py run ROLE` turns this process into one; Django is loaded only where it is needed."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from netops import home
+
+
+def _django() -> None:
+    import django
+
+    django.setup()
+
+
+def _web() -> int:
+    import uvicorn
+
+    _django()
+    from core.roles import keep_beating
+
+    keep_beating("web")
+    host = os.environ.get("NETOPS_HOST") or "127.0.0.1"
+    uvicorn.run(
+        "netops.asgi:application", host=host, port=home.port("web"), loop="uvloop", ws="websockets", lifespan="off",
+        log_level="warning", access_log=False, proxy_headers=False, server_header=False,
+        timeout_graceful_shutdown=3,
+    )  # fmt: skip
+    return 0
+
+
+def _gateway() -> int:
+    _django()
+    from agents.gateway import main
+
+    return main()
+
+
+def _worker() -> int:
+    """Celery's worker; on one machine beat runs inside it, scaled out `NETOPS_BEAT=0` leaves it to the beat role."""
+    from celery.signals import worker_ready
+
+    from netops.celery import app
+
+    @worker_ready.connect  # type: ignore[untyped-decorator]
+    def ready(**_: object) -> None:
+        from core.roles import keep_beating
+
+        keep_beating("worker")
+
+    home.folder("run")
+    arguments = ["worker", "--concurrency", os.environ.get("NETOPS_WORKERS") or "2", "--loglevel", "WARNING"]
+    arguments += ["--without-gossip", "--without-mingle", "--max-tasks-per-child", "50000"]
+    if os.environ.get("NETOPS_BEAT", "1") != "0":
+        arguments.append("--beat")
+    app.worker_main(arguments)
+    return 0
+
+
+def _beat() -> int:
+    from netops.celery import app
+
+    home.folder("run")
+    app.start(["beat", "--loglevel", "WARNING"])
+    return 0
+
+
+def _listener() -> int:
+    _django()
+    from inventory.bgpls.listener import main
+
+    return main()
+
+
+def _lab() -> NoReturn:
+    """The lab with the demo's agent in dev1."""
+    state = home.folder("lab")
+    agent = [sys.executable, "-m", "pi_agent", "run", "--link", f"unix:{home.data() / 'run' / 'gateway.sock'}"]
+    agent += ["--key", str(state / "agent.key"), "--state", str(home.folder("agent"))]
+    topology = os.environ.get("NETOPS_LAB_TOPOLOGY")
+    command = [sys.executable, "-m", "lab", "run", "--state", str(state), "--bgp", f"127.0.0.1:{home.port('bgp')}"]
+    command += ["--topology", topology] if topology else []
+    command += ["--agent", os.environ.get("NETOPS_LAB_VANTAGE") or "dev1", "--", *agent]
+    _become(command)
+
+
+def _mail() -> NoReturn:
+    command = [
+        sys.executable,
+        "-m",
+        "lab.mail_sink",
+        "--port",
+        str(home.port("mail")),
+        "--folder",
+        str(home.folder("mail")),
+    ]
+    _become(command)
+
+
+def _become(command: list[str]) -> NoReturn:
+    """Turn into a program of the lab, which finds its modules beside manage.py wherever we were started."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
+    os.execv(command[0], command)
+
+
+ROLES: dict[str, Callable[[], int]] = {
+    "web": _web,
+    "gateway": _gateway,
+    "worker": _worker,
+    "beat": _beat,
+    "listener": _listener,
+    "lab": _lab,
+    "mail": _mail,
+}
+
+
+def run(arguments: list[str]) -> int:
+    """Entry point of `manage.py run ROLE`."""
+    parser = argparse.ArgumentParser(prog="manage.py run", description="Run one process role of netops.")
+    parser.add_argument("role", choices=ROLES)
+    role = parser.parse_args(arguments).role
+    return ROLES[role]()

@@ -1,0 +1,42 @@
+"""Copies the front-end files that the pages use out of node_modules (`python -m netops.vendor`). Loads no Django."""
+
+import shutil
+from pathlib import Path
+
+from netops import home
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = ROOT / "node_modules"
+TARGET = ROOT / "core" / "static" / "vendor"
+FILES = (
+    "@tabler/core/dist/css/tabler.min.css",
+    "htmx.org/dist/htmx.min.js",
+    "cytoscape/dist/cytoscape.min.js",
+)
+# Every icon that a template or a view names (tests/core/test_pages.py).
+ICONS = (
+    "activity", "affiliate", "alert-circle", "alert-triangle", "antenna", "arrow-back-up", "arrow-right", "broadcast",
+    "building-community", "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check",
+    "circle-dashed", "circle-x", "clock", "device-desktop", "device-laptop", "history", "layout-dashboard", "link",
+    "list-details", "logout", "mail", "maximize", "moon", "plug-connected", "plug-x", "refresh", "route", "router",
+    "search", "selector", "sun", "ticket", "topology-star-3", "unlink", "wifi-off", "x", "zoom-in", "zoom-out",
+)  # fmt: skip
+
+
+def vendor(modules: Path = MODULES, target: Path = TARGET) -> None:
+    """Fill `target` with FILES and ICONS. Ends with one sentence where `npm ci` has not run."""
+    sources = [*FILES, *(f"@tabler/icons/icons/outline/{name}.svg" for name in ICONS)]
+    if missing := [name for name in sources if not (modules / name).is_file()]:
+        home.fail(f"{missing[0]} is not in {modules.name}: run npm ci.")
+    draft = target.with_name(f".{target.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    for name in sources:
+        copy = draft / ("icons" if name.endswith(".svg") else "") / Path(name).name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(modules / name, copy)
+    shutil.rmtree(target, ignore_errors=True)
+    draft.rename(target)
+
+
+if __name__ == "__main__":
+    vendor()

@@ -1,0 +1,110 @@
+"""From BGP-LS to one ticket, with real parts throughout. Deadlines are hang guards at five times the goal."""
+
+import re
+
+import pytest
+
+from tests.installation import Installation, wait_for
+
+FOREVER_S = 25
+
+
+def _incident(netops: Installation) -> dict[str, object]:
+    return wait_for("an incident", netops.open_incidents, FOREVER_S)[0]
+
+
+def _cut_and_heal(netops: Installation, a: str, b: str, *, one_way: bool) -> tuple[dict[str, object], list[str]]:
+    """Cut silently, wait for the incident and the mail, heal, wait for the end; the incident and the new subjects."""
+    before = len(netops.mails())
+    netops.lab("cut", a, b, silent=True, one_way=one_way)
+    incident = _incident(netops)
+    wait_for("one mail", lambda: len(netops.mails()) > before, 50)
+    netops.lab("heal")
+    wait_for("the incident to resolve", lambda: not netops.open_incidents(), 75)
+    wait_for("the recovery's mail", lambda: len(netops.mails()) > before + 1, 50)
+    wait_for("everything up", netops.all_up, 75)
+    mails = netops.mails()[before:]
+    assert len(mails) == 2, [str(mail["Subject"]) for mail in mails]
+    assert mails[0]["Message-ID"] in str(mails[1]["References"])
+    return incident, [str(mail["Subject"]) for mail in mails]
+
+
+def test_a_silent_cut_is_named_and_one_ticket_is_sent(netops: Installation) -> None:
+    known = netops.get("/api/ticketing/incidents/")["count"]
+    incident, subjects = _cut_and_heal(netops, "R2", "R4", one_way=False)
+    assert "R2–R4" in str(incident["title"])
+    assert set(re.findall(r"R\d", str(incident["title"]))) == {"R2", "R4"}
+    assert "R2–R4" in subjects[0]
+    assert netops.get("/api/ticketing/incidents/")["count"] == known + 1
+
+
+def test_a_one_way_cut_is_named_with_its_direction(netops: Installation) -> None:
+    incident, _ = _cut_and_heal(netops, "R5", "R3", one_way=True)
+    assert "R5→R3" in str(incident["title"])
+
+
+def test_an_announced_cut_turns_the_link_down_and_plans_again(netops: Installation) -> None:
+    netops.lab("cut", "R4", "R6", silent=False)
+
+    def down() -> list[str]:
+        return [str(link["name"]) for link in netops.results("/api/inventory/links/") if link["state"] != "up"]
+
+    wait_for("the link to be down", lambda: down() == ["R4–R6"], FOREVER_S)
+    wait_for(
+        "paths without it",
+        lambda: (
+            (hops := [path["hops"] for path in netops.results("/api/probing/paths/?role=path")])
+            and all("R5" in hop and "R6" in hop for hop in hops)
+        ),
+        FOREVER_S,
+    )
+    incident = _incident(netops)
+    assert "R4–R6" in str(incident["title"])
+    wait_for("one incident", lambda: len(netops.open_incidents()) == 1, FOREVER_S)
+
+
+def test_the_eight_paths_in_api_and_command(netops: Installation) -> None:
+    import json
+    from pathlib import Path
+
+    lab = json.loads((Path(__file__).resolve().parents[2] / "lab" / "seed_lab.json").read_text())
+    expected = sorted(" ".join(path) for path in lab["all_simple_paths_dev1_dev2"])
+    answer = netops.get("/api/inventory/paths/?source=dev1&target=dev2&policy=all")
+    assert sorted(" ".join(path["hops"]) for path in answer["results"]) == expected
+    assert answer["truncated"] is False
+    printed = netops.manage("paths", "dev1", "dev2", "--policy", "all")
+    assert sorted(line for line in printed.splitlines() if line.startswith("dev1 ")) == expected
+
+
+@pytest.mark.parametrize("victim", ["run gateway", "run worker", "run listener", "exabgp", "pi_agent run"])
+def test_a_killed_process_comes_back_and_nothing_is_wrong(netops: Installation, victim: str) -> None:
+    import os
+    import signal
+
+    pids = [pid for pid, command in netops.processes().items() if victim in command]
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_for("a new process", lambda: any(victim in c for p, c in netops.processes().items() if p not in pids), 60)
+    wait_for("health", lambda: netops.health() == 200, 100)
+    wait_for("everything up", netops.all_up, 150)
+    assert not netops.open_incidents()
+
+
+def test_ten_times_the_rate_with_background_loss_opens_nothing(netops: Installation) -> None:
+    import time
+
+    campaign = netops.results("/api/probing/campaigns/")[0]
+    known = netops.get("/api/ticketing/incidents/")["count"]
+    netops.lab("loss", percent=0.1)
+    netops.call("PATCH", f"/api/probing/campaigns/{campaign['id']}/", {"rate": campaign["rate"] * 10})
+    try:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            assert not netops.open_incidents()
+            time.sleep(1)
+        sent = sum(path["sent"] for path in netops.results("/api/probing/paths/?limit=100&minutes=1"))
+    finally:
+        netops.call("PATCH", f"/api/probing/campaigns/{campaign['id']}/", {"rate": campaign["rate"]})
+    assert netops.get("/api/ticketing/incidents/")["count"] == known
+    assert sent

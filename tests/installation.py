@@ -1,0 +1,171 @@
+"""A whole installation of its own: `manage.py runall` with the demo and the lab, driven as its user would."""
+
+import email
+import email.policy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from tests.embedded import free_port_base, temporary_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+T = TypeVar("T")
+
+
+def wait_for(what: str, condition: Callable[[], T], timeout_s: float) -> T:
+    """The first true answer of `condition`; fails naming `what` after `timeout_s`, a hang guard and no goal."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if answer := condition():
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s:.0f} s for {what}; last seen: {answer!r}")
+        time.sleep(0.05)
+
+
+class Installation:
+    """Started by `with`; everything it started is gone afterwards."""
+
+    def __init__(self, **environment: str) -> None:
+        self.data = temporary_folder()
+        self.port = free_port_base()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("NETOPS_")}
+        own = {"NETOPS_DATA": str(self.data), "NETOPS_PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
+        self.environment = {**kept, **own, **environment}
+        self.lines: list[str] = []
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "runall"],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            wait_for("the ready line", lambda: self._seen("netops is ready") or self.process.poll() is not None, 90)
+            assert self._seen("netops is ready"), "\n".join(self.lines)
+        except AssertionError:
+            self.stop()
+            raise AssertionError("netops did not start:\n" + "\n".join(self.lines[-40:])) from None
+        self.ready_s = time.monotonic() - self.started
+        self.token = self.manage("apitoken", "demo", "--role", "owner").strip()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+
+    def _seen(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+    def stop(self) -> int:
+        """Ctrl-C, as its user would; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        shutil.rmtree(self.data, ignore_errors=True)
+        return self.process.returncode
+
+    def manage(self, *arguments: str) -> str:
+        """The output of `manage.py …`; fails with what it printed where it fails."""
+        done = self.try_manage(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def try_manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=self.environment, text=True, capture_output=True, timeout=60)
+
+    def lab(self, command: str, *names: str, **arguments: object) -> None:
+        """Break or mend the lab through its control socket, without the half second of a new process."""
+        from lab.client import request
+
+        ends = dict(zip("ab", names, strict=False))
+        request(self.data / "lab", command, **ends, **arguments)
+
+    def get(self, path: str) -> Any:
+        """The JSON answer of GET `path`."""
+        return self.call("GET", path)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Token {self.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read())
+
+    def results(self, path: str) -> list[dict[str, Any]]:
+        """The rows of a list, or none while the answer is not to be had (a role is being restarted)."""
+        try:
+            rows: list[dict[str, Any]] = self.get(path)["results"]
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return []
+        return rows
+
+    def health(self) -> int:
+        try:
+            with urllib.request.urlopen(self.url + "/health/", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return 0
+
+    def mails(self) -> list[EmailMessage]:
+        """What lies in the demo's sink, oldest first."""
+        files = sorted((self.data / "mail").glob("*.eml"))
+        messages = [email.message_from_bytes(file.read_bytes(), policy=email.policy.default) for file in files]
+        return [message for message in messages if isinstance(message, EmailMessage)]
+
+    def all_up(self) -> bool:
+        """The lab as it should be: 6 routers, 8 links, 16 half-links, 8 paths with all walks up, no open incident."""
+        paths = self.results("/api/probing/paths/?limit=100")
+        return (
+            len(self.results("/api/inventory/devices/")) == 6
+            and [link["state"] for link in self.results("/api/inventory/links/")] == ["up"] * 8
+            and self.get("/api/inventory/half-links/")["count"] == 16
+            and len([path for path in paths if path["role"] == "path"]) == 8
+            and {path["state"] for path in paths} == {"up"}
+            and not self.open_incidents()
+        )
+
+    def open_incidents(self) -> list[dict[str, Any]]:
+        return self.results("/api/ticketing/incidents/?state=open")
+
+    def processes(self) -> dict[int, str]:
+        """Pid and command line of every process of this installation, known by its NETOPS_DATA."""
+        found = {}
+        needle = f"NETOPS_DATA={self.data}\0".encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and int(entry.name) != os.getpid():
+                try:
+                    if needle in (entry / "environ").read_bytes():
+                        found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                except OSError:
+                    continue
+        return found
