@@ -56,9 +56,7 @@ class Incident(TeamModel):
 class IncidentEvent(TeamModel):
     """One line of an incident's timeline: who or what did what, and why."""
 
-    incident = models.ForeignKey(
-        Incident, on_delete=models.CASCADE, related_name="events", db_constraint=False
-    )
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="events", db_constraint=False)
     at = models.DateTimeField()
     actor = models.CharField(max_length=80)
     text = models.CharField(max_length=500)
@@ -85,9 +83,7 @@ class Desk(TeamModel):
 class Ticket(LeasedKey, TeamModel):
     """One incident at one desk. Its operations go out in order, one at a time, under its lease."""
 
-    incident = models.ForeignKey(
-        Incident, on_delete=models.CASCADE, related_name="tickets", db_constraint=False
-    )
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="tickets", db_constraint=False)
     desk = models.ForeignKey(Desk, on_delete=models.CASCADE, related_name="tickets", db_constraint=False)
     remote_id = models.CharField(max_length=200, blank=True)
     state = models.CharField(max_length=10, default="new")
@@ -105,9 +101,7 @@ class TicketOperation(TeamModel):
         DONE = "done", "Done"
         DEAD = "dead", "Dead"
 
-    ticket = models.ForeignKey(
-        Ticket, on_delete=models.CASCADE, related_name="operations", db_constraint=False
-    )
+    ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="operations", db_constraint=False)
     verb = models.CharField(max_length=10)
     payload = models.JSONField(default=dict)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
@@ -119,7 +113,5 @@ class TicketOperation(TeamModel):
 
     class Meta(TeamModel.Meta):
         indexes = [
-            models.Index(
-                fields=["team", "ticket", "id"], condition=Q(state="pending"), name="ticketoperation_due"
-            )
+            models.Index(fields=["team", "ticket", "id"], condition=Q(state="pending"), name="ticketoperation_due")
         ]
