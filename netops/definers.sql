@@ -9,7 +9,7 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     SELECT DISTINCT 'reports', r.team_id, r.agent_id FROM probing_reportbatch r
     UNION ALL
     SELECT DISTINCT 'tickets', o.team_id, o.ticket_id FROM ticketing_ticketoperation o
-    WHERE o.state = 'pending' AND o.not_before <= now()
+    WHERE o.state = 'pending' AND o.not_before <= clock_timestamp()
     UNION ALL
     SELECT 'plans', c.team_id, c.id FROM probing_campaign c JOIN inventory_topology t ON t.team_id = c.team_id
     WHERE c.enabled AND c.planned_version IS DISTINCT FROM t.version

@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ _processes: list[subprocess.Popen[bytes]] = []
 
 
 @pytest.fixture(scope="session")
-def valkey() -> Iterator[str]:
+def valkey() -> str:
     """The URL of a running Valkey."""
     from netops import embedded, home
 
@@ -57,11 +56,11 @@ def valkey() -> Iterator[str]:
     path = home.folder("run") / "valkey.sock"
     while not path.exists():
         assert process.poll() is None
-    yield home.redis_url()
+    return home.redis_url()
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_blocker: object, valkey: str) -> Iterator[None]:
+def django_db_setup(django_db_blocker: object, valkey: str) -> None:
     """The database, made by `owner` and used by `app`, as in production."""
     from django.core.management import call_command
 
@@ -80,14 +79,14 @@ def django_db_setup(django_db_blocker: object, valkey: str) -> Iterator[None]:
         "-c",
         "synchronous_commit=off",
     ]
-    process = subprocess.Popen(command, **postgres.popen_options())  # type: ignore[call-overload]
+    with (DATA / "postgres.log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, **postgres.popen_options())  # type: ignore[call-overload]
     _processes.append(process)
     postgres.wait_ready(process)
     passwords = {role: home.secret(f"database_{role}") for role in ("owner", "app")}
     embedded.create_roles(postgres, home.secret("database_superuser"), passwords, "netops")
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         call_command("migrate", database="owner", verbosity=0)
-    yield
 
 
 def pytest_unconfigure() -> None:

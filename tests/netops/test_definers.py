@@ -1,0 +1,69 @@
+"""The functions that pass row-level security: exactly these, each pinned, each giving only what it says."""
+
+import pytest
+from django.db import ProgrammingError, connection, transaction
+
+from core.scope import team_scope
+from tenancy.models import Seat, Team, User
+from tenancy.services import token_create, token_digest
+
+DEFINERS = {
+    "netops_agent_by_key", "netops_due_keys", "netops_partition_drop", "netops_partition_ensure", "netops_token",
+    "netops_user_teams",
+}  # fmt: skip
+
+
+def _query(sql: str, *parameters: object) -> list[tuple[object, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
+def test_there_are_no_others_and_all_are_pinned(db: None) -> None:
+    rows = _query(
+        "SELECT p.proname, r.rolname, p.proconfig, has_function_privilege('public', p.oid, 'execute')"
+        " FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner WHERE p.prosecdef"
+        " AND p.pronamespace = 'public'::regnamespace"
+    )
+    assert {row[0] for row in rows} == DEFINERS
+    assert {row[1] for row in rows} == {"owner"}
+    assert all(row[2] == ["search_path=public, pg_temp"] and row[3] is False for row in rows)
+
+
+def test_app_owns_nothing_and_is_bound_by_the_policies(db: None) -> None:
+    assert _query("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user") == [(False, False)]
+    assert _query(
+        "SELECT count(*) FROM pg_class WHERE relowner = (SELECT oid FROM pg_roles WHERE rolname = 'app')"
+    ) == [(0,)]
+
+
+def test_a_users_teams_are_his_alone(alice: User, charlie: User) -> None:
+    assert [seat.slug for seat in Seat.of_user(alice.pk)] == ["red"]
+    assert [seat.slug for seat in Seat.of_user(charlie.pk)] == ["blue"]
+    assert Seat.of_user(0) == []
+
+
+def test_a_token_needs_key_and_digest(team: Team) -> None:
+    key, _, secret = token_create(team=team, role="operator").partition(".")
+    assert [seat.role for seat in Seat.of_token(key, token_digest(secret))] == ["operator"]
+    assert Seat.of_token(key, token_digest("other")) == []
+    assert Seat.of_token(key, "") == []
+    assert Seat.of_token("%", token_digest(secret)) == []
+
+
+def test_partitions_come_and_go_and_are_closed_to_app(team: Team) -> None:
+    _query("SELECT netops_partition_ensure('2031-05-05')")
+    _query("SELECT netops_partition_ensure('2031-05-05')")
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+        _query("SELECT * FROM probing_pathminute_20310505")
+    assert _query("SELECT count(*) FROM probing_pathminute WHERE minute = '2031-05-05'") == [(0,)]
+    dropped = _query("SELECT netops_partition_drop('2031-05-06')")[0][0]
+    assert isinstance(dropped, int)
+    assert dropped >= 1
+    assert _query("SELECT to_regclass('probing_pathminute_20310505')") == [(None,)]
+
+
+def test_the_scope_does_not_outlive_its_transaction(team: Team) -> None:
+    with team_scope(team.pk):
+        assert _query("SELECT current_setting('netops.team', true)") == [(str(team.pk),)]
+    assert _query("SELECT current_setting('netops.team', true)")[0][0] in ("", None)

@@ -1,0 +1,96 @@
+"""Who gets through the middleware, with which answer."""
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.test import Client
+
+from tenancy.models import Team, User
+from tenancy.roles import can
+from tenancy.services import member_set, token_create
+from tests.conftest import signed_in
+
+LIST = "/api/inventory/devices/"
+
+
+def _status(client: Client, path: str, **headers: str) -> int:
+    return client.get(path, headers=headers).status_code
+
+
+def test_anonymous_is_refused_with_the_way_in(client: Client) -> None:
+    answer = client.get(LIST)
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"] == "Token"
+
+
+def test_a_token_opens_its_own_team(client: Client, team: Team) -> None:
+    assert _status(client, LIST, Authorization=f"Token {token_create(team=team, role='viewer')}") == 200
+
+
+@pytest.mark.parametrize(
+    "mangle", [lambda t: t[:-1] + "!", lambda t: t.replace(".", ""), lambda t: "0" * 12 + t[12:], str.upper]
+)
+def test_a_wrong_token_is_refused(client: Client, team: Team, mangle: object) -> None:
+    token = token_create(team=team, role="viewer")
+    assert _status(client, LIST, Authorization=f"Token {mangle(token)}") == 401  # type: ignore[operator]
+
+
+def test_the_secret_is_not_stored(team: Team) -> None:
+    from core.scope import team_scope
+    from tenancy.models import ApiToken
+
+    token = token_create(team=team, role="viewer")
+    with team_scope(team.pk):
+        stored = ApiToken.objects.values().get()
+    assert token.partition(".")[2] not in str(stored)
+
+
+def test_a_viewers_token_may_not_write(client: Client, team: Team) -> None:
+    header = {"Authorization": f"Token {token_create(team=team, role='viewer')}"}
+    answer = client.post("/api/inventory/endpoints/", {}, content_type="application/json", headers=header)
+    assert answer.status_code == 403
+
+
+def test_a_session_with_several_teams_names_one(alice: User, alice_client: Client, other_team: Team) -> None:
+    assert _status(alice_client, LIST) == 200
+    member_set(team=other_team, user=alice, role="viewer")
+    assert _status(alice_client, LIST) == 400
+    assert _status(alice_client, LIST, X_Team="red") == 200
+    assert _status(alice_client, LIST, X_Team="green") == 400
+
+
+def test_a_session_needs_csrf_to_write(alice: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    assert client.post("/api/inventory/endpoints/", {}, content_type="application/json").status_code == 403
+
+
+def test_pages_of_a_foreign_team_do_not_exist(charlie: User, team: Team) -> None:
+    foreign = signed_in(charlie).get("/t/red/")
+    nowhere = signed_in(charlie).get("/t/none/")
+    assert foreign.status_code == nowhere.status_code == 404
+    assert foreign.content.replace(b"red", b"none") == nowhere.content
+
+
+def test_pages_send_the_anonymous_to_sign_in(client: Client, team: Team) -> None:
+    answer = client.get("/t/red/")
+    assert answer.status_code == 302
+    assert answer["Location"].endswith("?next=/t/red/")
+
+
+def test_roles_are_a_table_asked_by_name() -> None:
+    assert can("viewer", "view")
+    assert not can("viewer", "change")
+    assert not can("operator", "change")
+    assert can("operator", "ticket.manage")
+    assert can("admin", "team.admin")
+    assert not can("nobody", "view")
+    with pytest.raises(ValueError, match="unknown capability"):
+        can("owner", "viwe")
+
+
+def test_the_token_command_names_the_teams_there_are(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandError, match="no team 'rde'; there are: red"):
+        call_command("apitoken", "rde")
+    call_command("apitoken", "red")
+    assert len(capsys.readouterr().out.strip().split(".")) == 2
