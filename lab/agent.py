@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from typing import Any
 
 from lab.namespace import adopt_child
@@ -61,13 +60,18 @@ class Agent:
         code = process.wait()
         if self._loop.time() - self._started > STEADY:
             self._backoff = FIRST_BACKOFF
-        print(f"lab: {self._command[0]} in {self.node} ended with {code}", file=sys.stderr, flush=True)
-        self._loop.call_later(self._backoff, self._restart)
-        self._backoff = min(self._backoff * 2, LAST_BACKOFF)
+        self._retry(f"ended with {code}")
 
     def _restart(self) -> None:
         if self._process is None:
             return
         self.restarts += 1
-        with suppress(OSError):
+        try:
             self.start()
+        except OSError as error:
+            self._retry(f"cannot start: {error.strerror}")
+
+    def _retry(self, reason: str) -> None:
+        print(f"lab: {self._command[0]} in {self.node} {reason}", file=sys.stderr, flush=True)
+        self._loop.call_later(self._backoff, self._restart)
+        self._backoff = min(self._backoff * 2, LAST_BACKOFF)

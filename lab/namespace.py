@@ -32,6 +32,15 @@ def _call(name: str, *args: int) -> None:
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
+def needs_namespaces(error: OSError) -> LabUnavailable:
+    """What the kernel refused, in the user's terms."""
+    return LabUnavailable(
+        f"the lab needs user and network namespaces ({error.strerror}): allow them with "
+        "user.max_user_namespaces, user.max_net_namespaces, kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0, "
+        "or start the container with seccomp and AppArmor unconfined"
+    )
+
+
 def enter_user_namespace() -> None:
     """Become root of a new user namespace; raises LabUnavailable. The process must have one thread."""
     if sys.platform != "linux":
@@ -45,11 +54,7 @@ def enter_user_namespace() -> None:
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     except OSError as error:
-        raise LabUnavailable(
-            f"the lab needs user namespaces ({error.strerror}): allow them with user.max_user_namespaces, "
-            "kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0, "
-            "or start the container with seccomp and AppArmor unconfined"
-        ) from None
+        raise needs_namespaces(error) from None
 
 
 class Namespace:

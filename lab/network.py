@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from socket import IPPROTO_GRE
@@ -64,7 +65,7 @@ class Wire:
 
 
 class Network:
-    """Builds the whole lab. Raises LabUnavailable where the machine cannot."""
+    """Builds the whole lab. Raises LabUnavailable or OSError where the machine cannot."""
 
     def __init__(self, topology: Topology, pump: Pump) -> None:
         self.topology = topology
@@ -128,16 +129,15 @@ class Network:
 
     def _interface_set(self, node: Node, index: int, *, up: bool) -> None:
         node.namespace.rtnl.link_set(index, up=up)
-        if not up:  # the kernel has dropped these routes
-            node.installed = {
-                prefix: hops
-                for prefix, hops in node.installed.items()
-                if all(hop_index != index for _gateway, hop_index in hops)
-            }
+        if not up:  # the kernel has dropped these routes, or some of their hops
+            for prefix, hops in node.installed.items():
+                if any(hop_index == index for _gateway, hop_index in hops):
+                    node.installed[prefix] = frozenset()
 
     def _install(self, node: Node, wanted: Routes) -> None:
         for prefix in node.installed.keys() - wanted.keys():
-            node.namespace.rtnl.route_delete(prefix)
+            with suppress(ProcessLookupError):  # gone with its interface
+                node.namespace.rtnl.route_delete(prefix)
         for prefix, hops in wanted.items():
             if node.installed.get(prefix) != hops:
                 node.namespace.rtnl.route_replace(prefix, hops)

@@ -8,18 +8,20 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.agent import Agent
 from lab.client import SOCKET
 from lab.control import Control
-from lab.namespace import enter_user_namespace
+from lab.namespace import enter_user_namespace, needs_namespaces
 from lab.network import ASN, Network
 from lab.speaker import Speaker
 from lab.topology import Topology
 from lab.wire import Pump
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class StartError(Exception):
@@ -45,7 +47,10 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     pump = Pump(loop)
-    network = Network(topology, pump)
+    try:
+        network = Network(topology, pump)
+    except OSError as error:
+        raise needs_namespaces(error) from None
     speaker = Speaker(ASN, network.link_state())
     agent = None
     if command:
@@ -56,14 +61,22 @@ async def _serve(
             raise StartError(f"cannot run {command[1][0]} in {command[0]}: {error.strerror}") from None
     host, port = listener.getsockname()
     control = Control(network, speaker, f"{host}:{port}", agent)
-    await asyncio.start_server(speaker.serve, sock=listener)
-    await asyncio.start_unix_server(control.serve, sock=control_socket)
+    await asyncio.start_server(_until_exit(speaker.serve), sock=listener)
+    await asyncio.start_unix_server(_until_exit(control.serve), sock=control_socket)
     print(f"lab is ready: {len(topology.routers)} routers, {len(topology.links)} links", flush=True)
     await stop.wait()
     speaker.close()
     if agent:
         await agent.stop()
     pump.close()
+
+
+def _until_exit(serve: Handler) -> Handler:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.CancelledError):  # Python 3.11 would print it at exit
+            await serve(reader, writer)
+
+    return handler
 
 
 @contextmanager

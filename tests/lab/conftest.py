@@ -99,7 +99,9 @@ def pinned(topology: Topology, *routers: str) -> list[str]:
 
 
 @contextmanager
-def running_lab(*options: str, vantage: bool = False, state: Path | None = None) -> Iterator[Lab]:
+def running_lab(
+    *options: str, vantage: bool = False, state: Path | None = None, stderr: Path | None = None
+) -> Iterator[Lab]:
     """Start a lab and stop it; skips the test where the machine cannot run one."""
     with ExitStack() as stack:
         if state is None:
@@ -108,7 +110,8 @@ def running_lab(*options: str, vantage: bool = False, state: Path | None = None)
         if vantage:
             (state / "vantage").unlink(missing_ok=True)
             options = (*options, "--agent", "dev1", "--", sys.executable, str(VANTAGE), str(state / "vantage"))
-        process = subprocess.Popen(lab_command(state, *options), stdout=subprocess.PIPE, text=True)
+        errors = stack.enter_context(stderr.open("w")) if stderr else None
+        process = subprocess.Popen(lab_command(state, *options), stdout=subprocess.PIPE, stderr=errors, text=True)
         stack.callback(_stop, process)
         assert process.stdout
         assert select.select([process.stdout], [], [], HANG)[0], "the lab never got ready"

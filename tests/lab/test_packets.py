@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from itertools import pairwise
 
+import networkx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.decap import GRE_IPV4, inner_packet
@@ -144,6 +145,40 @@ def test_delayed_packets_arrive_in_order_of_their_due_time(lab: Lab) -> None:
     assert slow is not None
     assert quick is not None
     assert quick < slow
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["cut", "cut", "heal"]), st.sampled_from(HALF_LINKS), st.booleans(), st.booleans()),
+    min_size=1,
+    max_size=10,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(STEPS)
+def test_any_sequence_of_cuts_and_heals_ends_in_the_right_network(
+    _module_lab: Lab, steps: list[tuple[str, tuple[str, str], bool, bool]]
+) -> None:
+    lab = _module_lab
+    lab.request("heal")
+    cut: dict[tuple[str, str], bool] = {}  # half-link -> announced
+    for cmd, (a, b), one_way, silent in steps:
+        lab.request(cmd, a=a, b=b, one_way=one_way, **({"silent": silent} if cmd == "cut" else {}))
+        for half_link in [(a, b)] if one_way else [(a, b), (b, a)]:
+            if cmd == "cut":
+                cut[half_link] = cut.get(half_link, False) or not silent
+            else:
+                cut.pop(half_link, None)
+    walks = [pinned(lab.topology, *loop) for loop in LOOPS]
+    lost = [any(half_link in cut for half_link in pairwise(loop)) for loop in LOOPS]
+    if all(cut.values()):  # what routing knows of, it goes around
+        graph: networkx.Graph[str] = networkx.Graph(
+            pair for pair in HALF_LINKS if pair not in cut and pair[::-1] not in cut
+        )
+        graph.add_nodes_from(router.name for router in lab.topology.routers)
+        walks += [[str(router.loopback)] for router in lab.topology.routers]
+        lost += [not networkx.has_path(graph, "R1", router.name) for router in lab.topology.routers]
+    assert lab.lost(walks, lost)
 
 
 SOUND = walk("20.0.0.2", [], b"12345678")

@@ -123,6 +123,21 @@ def test_term_ends_everything_cleanly(state: Path) -> None:
         assert not (state / "control.sock").exists()
 
 
+def test_exit_with_open_connections_is_quiet(state: Path) -> None:
+    with (
+        running_lab(state=state, stderr=state / "stderr") as lab,
+        socket.create_connection(("127.0.0.1", lab.bgp_port())) as peer,
+        socket.socket(socket.AF_UNIX) as control,
+    ):
+        control.connect(str(state / "control.sock"))
+        control.sendall(b"{}\n")
+        assert peer.recv(1)
+        assert control.recv(1)
+        lab.process.terminate()
+        assert lab.process.wait(HANG) == 0
+    assert (state / "stderr").read_text() == ""
+
+
 def test_kill_leaves_no_child_and_no_obstacle(state: Path) -> None:
     with running_lab(vantage=True, state=state) as lab:
         pid, port = lab.request("status")["agent"]["pid"], lab.bgp_port()
@@ -183,7 +198,7 @@ def test_without_user_namespaces(state: Path) -> None:
     """In a user namespace that may hold no further one."""
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
     line = refused(["unshare", "-Ur", "sh", "-c", forbid, "sh", *lab_command(state)], 3)
-    assert line.startswith("lab: the lab needs user namespaces")
+    assert line.startswith("lab: the lab needs user and network namespaces")
     assert "user.max_user_namespaces" in line
     assert not (state / "control.sock").exists()
 
