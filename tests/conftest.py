@@ -1,7 +1,10 @@
 """People and teams of every test: alice owns, bob is her team mate, charlie is an outsider with a team of his own."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
+import pluggy
 import psycopg
 import pytest
 from django.test import Client, TransactionTestCase
@@ -11,6 +14,12 @@ from netops import home
 from tenancy.models import Team, User
 from tenancy.services import member_set, team_create
 from tests.embedded import django_db_setup, valkey  # noqa: F401  (fixtures: a conftest outranks pytest-django)
+
+# tests/embedded.py clears the environment of everything else that starts with NETOPS_.
+FORBID_SKIPS = bool(os.environ.get("NETOPS_FORBID_SKIPS"))
+ALLOWED_SKIPS = {
+    line.partition(" # ")[0].strip() for line in Path(__file__).with_name("allowed_skips.txt").read_text().splitlines()
+}
 
 
 def _truncate(self: TransactionTestCase) -> None:
@@ -84,3 +93,13 @@ def bob_client(bob: User) -> Client:
 @pytest.fixture
 def charlie_client(charlie: User) -> Client:
     return signed_in(charlie)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
+    """With NETOPS_FORBID_SKIPS a skip that allowed_skips.txt does not list is a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and FORBID_SKIPS and item.nodeid not in ALLOWED_SKIPS and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"

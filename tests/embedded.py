@@ -38,7 +38,9 @@ def temporary_folder() -> Path:
 
 
 DATA = temporary_folder()
-for name in [name for name in os.environ if name.startswith("NETOPS_")]:
+for name in set(os.environ) - {"NETOPS_FORBID_SKIPS", "NETOPS_LONG"}:
+    if not name.startswith("NETOPS_"):
+        continue
     del os.environ[name]
 os.environ["NETOPS_DATA"] = str(DATA)
 os.environ["NETOPS_PORT"] = str(free_port_base())

@@ -1,0 +1,110 @@
+"""What netops costs while nothing happens: memory (PSS) by role, start times, CPU. Baseline: one bare Django process."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.support import finish, quick, table
+from tests.installation import Installation, wait_for
+
+KINDS = [
+    ("run web", "web"), ("run gateway", "gateway"), ("run worker", "worker"), ("run listener", "listener"),
+    ("exabgp", "exabgp"), ("bgpls/helper", "exabgp"), ("lab.mail_sink", "mail"), ("pi_agent", "agent"), ("lab run", "lab"),
+    ("runall", "supervisor"), ("postgres", "postgres"), ("valkey", "valkey"),
+]  # fmt: skip
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def pss_kb(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    match = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
+    return int(match[1]) if match else 0
+
+
+def cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def role_of(command: str) -> str:
+    return next(
+        (role for word, role in KINDS if word in command), "postgres" if command.startswith("postgres") else "other"
+    )
+
+
+def postgres_children(installation: Installation) -> dict[int, str]:
+    """Backends keep no environment of ours: found as children of the postmaster."""
+    parents = {pid for pid, command in installation.processes().items() if "postgres" in command}
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) in parents:
+                found[int(entry.name)] = "postgres"
+    return found
+
+
+def bare_django_mb() -> float:
+    """The baseline: a process that has set up these very apps and does nothing."""
+    code = "import os,django;os.environ['DJANGO_SETTINGS_MODULE']='netops.settings';django.setup();print(flush=True);input()"
+    root = Path(__file__).resolve().parent.parent
+    environment = {**os.environ, "NETOPS_DATA": "/tmp/netops-bench-bare"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        size = pss_kb(process.pid) / 1024
+        process.kill()
+    return size
+
+
+def main() -> None:
+    settle = 10 if quick() else 60
+    with Installation() as installation:
+        wait_for("everything up", installation.all_up, 75)
+        up_s = time.monotonic() - installation.started - installation.ready_s
+        processes = {**installation.processes(), **postgres_children(installation)}
+        before = {pid: cpu_s(pid) for pid in processes}
+        time.sleep(settle)
+        memory: dict[str, float] = defaultdict(float)
+        cpu: dict[str, float] = defaultdict(float)
+        count: dict[str, int] = defaultdict(int)
+        for pid, command in {**installation.processes(), **postgres_children(installation)}.items():
+            role = role_of(command)
+            memory[role] += pss_kb(pid) / 1024
+            cpu[role] += (cpu_s(pid) - before.get(pid, cpu_s(pid))) / settle * 100
+            count[role] += 1
+        ready_s = installation.ready_s
+    rows = [
+        (role, count[role], f"{memory[role]:.1f}", f"{cpu[role]:.1f}")
+        for role in sorted(memory, key=lambda r: -memory[r])
+    ]
+    rows.append(("all", sum(count.values()), f"{sum(memory.values()):.1f}", f"{sum(cpu.values()):.1f}"))
+    rows.append(("baseline: a bare Django process", 1, f"{bare_django_mb():.1f}", "0.0"))
+    table(("role", "processes", "PSS MB", "% of a core"), rows)
+    print(
+        f"cold start to the ready line {ready_s:.1f} s, then {up_s:.1f} s until all is up; probing goes on all the time"
+    )
+    finish(
+        pss_mb=round(sum(memory.values()), 1), cpu_percent=round(sum(cpu.values()), 1), cold_ready_s=round(ready_s, 2)
+    )
+
+
+if __name__ == "__main__":
+    main()
