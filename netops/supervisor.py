@@ -121,8 +121,8 @@ class Supervisor:
 
     def _start_embedded(self) -> None:
         postgres = embedded.Postgres(home.data(), home.port("postgres"))
-        self._add(Child("valkey", embedded.valkey_command(home.folder("run")), stop_signal=signal.SIGKILL))
         postgres.prepare(home.secret("database_superuser"))
+        self._add(Child("valkey", embedded.valkey_command(home.folder("run")), stop_signal=signal.SIGKILL))
         child = Child("postgres", postgres.command(), postgres.popen_options(), signal.SIGINT)
         self._add(child)
         assert child.process

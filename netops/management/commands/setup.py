@@ -7,7 +7,9 @@ from netops import embedded, home
 
 
 class Command(BaseCommand):
-    help = "Bring the database up to date: its roles where it is embedded, migrations, walls, partitions. Safe to repeat."
+    help = (
+        "Bring the database up to date: its roles where it is embedded, migrations, walls, partitions. Safe to repeat."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--demo", action="store_true", help="also load the demo team and its lab")

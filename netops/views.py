@@ -1,0 +1,26 @@
+"""The overview, the one page that needs every room."""
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from agents.models import Agent
+from core.views import page
+from inventory import selectors as network
+from probing import selectors as probes
+from ticketing import selectors as incidents
+
+
+@require_safe
+def overview(request: HttpRequest, slug: str) -> HttpResponse:
+    context = {
+        "section": "overview",
+        "network": network.network_summary(),
+        "sources": network.sources(),
+        "events": network.events(8),
+        "paths": probes.state_counts(),
+        "campaigns": probes.campaign_rows(),
+        "incidents": incidents.open_incidents(),
+        "incident_counts": incidents.incident_counts(),
+        "agents": list(Agent.objects.order_by("name").values("id", "name", "online", "last_seen", "hostname")),
+    }
+    return page(request, "netops/overview.html", context, "netops/_overview.html")
