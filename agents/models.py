@@ -1,12 +1,12 @@
 """Agents in the field, known by their key."""
 
-from django.db import models
+from django.db import connection, models
 
 from tenancy.models import TeamModel
 
 
 class Agent(TeamModel):
-    """One pi_agent. `epoch` fences gateways: each link that is accepted raises it, writes of an older one are refused."""
+    """One pi_agent. `epoch` fences gateways: each accepted link raises it, writes of an older one are refused."""
 
     name = models.CharField(max_length=60)
     public_key = models.CharField(max_length=64, help_text="ed25519, 32 bytes as hex")
@@ -41,3 +41,11 @@ class AgentStream(TeamModel):
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "agent", "stream"], name="agentstream_once")]
+
+
+def agent_of_key(public_key: str) -> tuple[int, int] | None:
+    """(team id, agent id) of the agent with this key, in whichever team; enrolled twice, the first one counts."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT team_id, agent_id FROM netops_agent_by_key(%s) ORDER BY agent_id LIMIT 1", [public_key])
+        row = cursor.fetchone()
+    return (row[0], row[1]) if row else None

@@ -1,0 +1,155 @@
+"""The gateway role: agents' links, as a plain ASGI application on uvicorn, on TCP and on a Unix socket at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from agents import services
+from agents.link import GRACE_S, HANDSHAKE_S, Ended, Link, Receive, Refused, Send, in_thread
+from pi_agent.frames import MAX_FRAME, FrameError
+
+log = logging.getLogger("netops.gateway")
+
+PING_S = 15.0
+HOST = os.environ.get("NETOPS_HOST") or "127.0.0.1"
+
+
+class Gateway:
+    """ASGI application: a link on the WebSocket path /link, nothing else. At most one link an agent."""
+
+    def __init__(self) -> None:
+        self._links: dict[int, Link] = {}
+        self._partings: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        elif scope["type"] == "websocket":
+            await receive()
+            if scope["path"] != "/link":
+                await send({"type": "websocket.close"})
+                return
+            await send({"type": "websocket.accept"})
+            await self._link(Link(receive, send))
+
+    async def _link(self, link: Link) -> None:
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                await link.introduce()
+            if older := self._links.get(link.agent_id):
+                older.replace()
+            self._links[link.agent_id] = link
+            await link.serve()
+        except Refused as refusal:
+            await link.refuse(refusal.code, str(refusal))
+        except FrameError as error:
+            await link.refuse("frame", str(error))
+        except TimeoutError:
+            await link.refuse("timeout", "The HELLO did not come in time.")
+        except services.StaleLink:
+            await link.refuse("auth", "This key is not enrolled.")
+        except (Ended, OSError):
+            pass
+        except Exception as error:
+            # The agent keeps what was not acknowledged and comes back; the others' links stay.
+            log.error("the link of agent %s ends: %s: %s", link.agent_id, type(error).__name__, error)
+            await link.refuse("server", "The server cannot serve this link now: try again.")
+        finally:
+            self._part(link)
+
+    def _part(self, link: Link) -> None:
+        if self._links.get(link.agent_id) is link:
+            del self._links[link.agent_id]
+            task = asyncio.create_task(self._offline(link))
+            self._partings.add(task)
+            task.add_done_callback(self._partings.discard)
+
+    async def _offline(self, link: Link) -> None:
+        """Offline once the grace is over; a link that came back has raised the epoch."""
+        await asyncio.sleep(GRACE_S)
+        try:
+            await in_thread(link.team_id, services.link_closed, agent_id=link.agent_id, epoch=link.epoch)
+        except Exception as error:
+            log.warning("agent %s was not marked offline (%s); the sweep will", link.agent_id, type(error).__name__)
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; 1 with one line where it cannot listen."""
+    import uvicorn
+
+    from core.roles import keep_beating
+    from netops import home
+
+    port, path = home.port("gateway"), home.folder("run") / "gateway.sock"
+    try:
+        tcp = socket.create_server((HOST, port), backlog=1024)
+        unix = _unix_server(path)
+    except OSError as error:
+        where = f"{HOST} port {port}" if error.filename is None else str(path)
+        print(f"netops: the gateway cannot listen on {where} ({error.strerror}): {_fix(port)}", file=sys.stderr)
+        return 1
+
+    class Server(uvicorn.Server):
+        """Listens on both sockets; uvicorn itself makes TCP servers only of the sockets it is given."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            self.servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=unix))
+            keep_beating("gateway")
+            log.info("the gateway listens on %s:%d and %s", HOST, port, path)
+
+        def _protocol(self) -> asyncio.Protocol:
+            factory: Any = self.config.http_protocol_class
+            protocol: asyncio.Protocol = factory(
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return protocol
+
+    server = Server(
+        uvicorn.Config(
+            Gateway(),
+            loop="uvloop",
+            ws="websockets-sansio",
+            ws_max_size=MAX_FRAME,
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what a stranger sends must not fill the log
+    # uvicorn raises the signal again when it is done, for these handlers: the end is a clean one.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[tcp])
+    path.unlink(missing_ok=True)
+    return 0
+
+
+def _unix_server(path: Path) -> socket.socket:
+    """Bound under a name of its own first: a socket that a killed gateway left is replaced in one step."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    unix = socket.socket(socket.AF_UNIX)
+    try:
+        unix.bind(str(draft))
+        unix.listen(1024)
+        os.replace(draft, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return unix
+
+
+def _fix(port: int) -> str:
+    return f"stop what uses port {port} (another netops?) or set NETOPS_PORT to a free range."

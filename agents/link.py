@@ -1,0 +1,217 @@
+"""The server's end of one agent's link: who it is, what it sends, what it is to do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from channels.layers import get_channel_layer
+from django.db import connection
+
+from agents import services
+from agents.models import agent_of_key
+from core.scope import team_scope
+from pi_agent.frames import PROTOCOL, Challenge, Error, Frame, FrameError, Hello, Type, Welcome, ack, signed_message
+from pi_agent.identity import verify
+
+log = logging.getLogger("netops.gateway")
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+HANDSHAKE_S = 10.0
+BEAT_S = 5.0
+GRACE_S = 5.0
+WINDOW = 256 << 10
+"""Bytes an agent may have in flight unacknowledged."""
+BATCH = 32
+"""Frames stored in one transaction at most."""
+
+# Database work never runs in the event loop: a slow database delays acknowledgements, not pings or other links.
+_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="link")
+
+
+class Ended(Exception):
+    """The peer closed the link, or it was replaced."""
+
+
+class Refused(Exception):
+    """The link ends with this code and sentence."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+async def in_thread(team_id: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work` in one transaction of a team; the pooled connection is given back."""
+
+    def call() -> T:
+        try:
+            if team_id is None:
+                return work(*args, **kwargs)
+            with team_scope(team_id):
+                return work(*args, **kwargs)
+        finally:
+            connection.close()
+
+    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+
+
+class Link:
+    """One connection, from CHALLENGE to close."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive_event = receive
+        self._send_event = send
+        self.team_id = self.agent_id = self.epoch = 0
+        self._name = ""
+        self._replaced = asyncio.Event()
+        self._news = asyncio.Event()
+        self._pushed: dict[int, int] = {}
+        self._inbox: asyncio.Queue[Frame] = asyncio.Queue(maxsize=BATCH)
+
+    async def introduce(self) -> None:
+        """CHALLENGE, HELLO, WELCOME; raises Refused, FrameError or Ended. Nothing says why a key is not let in."""
+        nonce = os.urandom(32)
+        await self._send(Challenge((PROTOCOL, PROTOCOL), nonce).frame())
+        hello = Hello.parse(await self._receive())
+        if hello.version != PROTOCOL:
+            raise Refused("version", f"This server speaks version {PROTOCOL} of the link: update the older side.")
+        if not verify(hello.key, hello.signature, signed_message(nonce, hello.key)):
+            raise Refused("auth", "This key is not enrolled.")
+        found = await in_thread(None, agent_of_key, hello.key.hex())
+        if found is None:
+            raise Refused("auth", "This key is not enrolled.")
+        self.team_id, self.agent_id = found
+        opened = await in_thread(self.team_id, services.link_open, agent_id=self.agent_id, hello=hello)
+        self.epoch, self._name = opened.epoch, opened.name
+        await self._send(Welcome(opened.name, opened.streams, WINDOW).frame())
+
+    def replace(self) -> None:
+        """A newer link of the same agent is here."""
+        self._replaced.set()
+
+    async def serve(self) -> None:
+        """Until an end is reached; then every task of the link has ended."""
+        work = [self._read(), self._store(), self._push(), self._beat(), self._replaced.wait()]
+        tasks = [asyncio.ensure_future(each) for each in work]
+        nudges = asyncio.create_task(self._hear_nudges())
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except services.StaleLink:
+            self._replaced.set()
+        finally:
+            for task in (*tasks, nudges):
+                task.cancel()
+            await asyncio.gather(*tasks, nudges, return_exceptions=True)
+        if self._replaced.is_set():
+            raise Refused("replaced", "A newer link of this agent took over.")
+
+    async def refuse(self, code: str, sentence: str) -> None:
+        """Say why and close; the peer may be gone already."""
+        with contextlib.suppress(OSError, RuntimeError):
+            await self._send(Error(code, sentence[:1000]).frame())
+            await self._send_event({"type": "websocket.close", "code": 1008})
+
+    async def _send(self, frame: Frame) -> None:
+        await self._send_event({"type": "websocket.send", "bytes": frame.encode()})
+
+    async def _receive(self) -> Frame:
+        event = await self._receive_event()
+        if event["type"] != "websocket.receive":
+            raise Ended
+        return Frame.decode(event.get("bytes") or event.get("text") or b"")
+
+    async def _read(self) -> None:
+        while True:
+            frame = await self._receive()
+            match frame.type:
+                case Type.DATA:
+                    await self._inbox.put(frame)
+                case Type.ACK:
+                    pass  # of a plan: what counts is that reports come under its version
+                case Type.ERROR:
+                    await self._refused(frame)
+                case _:
+                    raise FrameError(f"a {frame.type.name} frame came out of turn")
+
+    async def _refused(self, frame: Frame) -> None:
+        error = Error.parse(frame)
+        log.warning("agent %s: %s (%s)", self._name, error.message, error.code)
+        if not frame.stream:
+            raise Ended
+        await in_thread(
+            self.team_id,
+            services.plan_refused,
+            agent_id=self.agent_id,
+            epoch=self.epoch,
+            stream=frame.stream,
+            version=frame.offset,
+            sentence=error.message,
+        )
+
+    async def _store(self) -> None:
+        """Commit, then acknowledge: what was acknowledged is never lost. Frames that wait share a transaction."""
+        while True:
+            batch = [await self._inbox.get()]
+            while not self._inbox.empty():
+                batch.append(self._inbox.get_nowait())
+            for stream in dict.fromkeys(frame.stream for frame in batch):
+                frames = [(frame.offset, frame.payload) for frame in batch if frame.stream == stream]
+                expected = await in_thread(
+                    self.team_id,
+                    services.stream_receive,
+                    agent_id=self.agent_id,
+                    epoch=self.epoch,
+                    stream=stream,
+                    frames=frames,
+                )
+                await self._send(ack(stream, expected))
+
+    async def _push(self) -> None:
+        while True:
+            self._news.clear()
+            plans = await in_thread(self.team_id, services.plans_of, agent_id=self.agent_id, epoch=self.epoch)
+            for stream, (version, payload) in plans.items():
+                if self._pushed.get(stream) != version:
+                    self._pushed[stream] = version
+                    await self._send(Frame(Type.DATA, stream, version, payload))
+            await self._news.wait()
+
+    async def _beat(self) -> None:
+        """Nudges may get lost: each beat also looks for plans, and finds out that another gateway took over."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            await in_thread(self.team_id, services.link_beat, agent_id=self.agent_id, epoch=self.epoch)
+            self._news.set()
+
+    async def _hear_nudges(self) -> None:
+        layer = get_channel_layer()
+        assert layer is not None
+        group = f"agent.{self.agent_id}"
+        while True:
+            channel = ""
+            try:
+                channel = await layer.new_channel()
+                await layer.group_add(group, channel)
+                self._news.set()
+                while True:
+                    await layer.receive(channel)
+                    self._news.set()
+            except Exception as error:
+                log.warning("nudges for agent %s are not heard (%s); it is polled", self._name, type(error).__name__)
+                await asyncio.sleep(BEAT_S)
+            finally:
+                if channel:
+                    with contextlib.suppress(Exception):
+                        await layer.group_discard(group, channel)

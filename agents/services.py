@@ -1,0 +1,139 @@
+"""Every write on agents and their links. A link writes under its epoch: once a newer one is open, it may no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from agents.models import Agent, AgentStream
+from agents.streams import streams
+from core.live import publish
+from core.scope import current_team_id
+from pi_agent.frames import FrameError, Hello
+
+SILENT_S = 30
+"""After so long without a beat an agent is offline, whatever became of its gateway. Gateways beat every 5 s."""
+MAX_OFFSET = 2**62
+
+
+class StaleLink(Exception):
+    """This link was replaced by a newer one, or its agent was removed."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """`streams`: for each stream the next offset expected."""
+
+    name: str
+    epoch: int
+    streams: dict[int, int]
+
+
+def agent_create(*, name: str, public_key: str, address: str | None = None) -> Agent:
+    """Enrol the agent that holds the ed25519 key (64 hexadecimal digits); raises ValidationError naming the field."""
+    agent = Agent(name=name, public_key=public_key.strip().lower(), address=address)
+    try:
+        if len(bytes.fromhex(agent.public_key)) != 32:
+            raise ValueError
+    except ValueError:
+        raise ValidationError(
+            {"public_key": "This is no ed25519 public key: give the 64 hexadecimal digits that keygen printed."}
+        ) from None
+    agent.full_clean(exclude={"addresses", "first_seen", "last_seen", "address" if address is None else ""})
+    agent.save()
+    publish(current_team_id(), "agents")
+    return agent
+
+
+def link_open(*, agent_id: int, hello: Hello) -> Opened:
+    """A new link of this agent: its epoch fences every older one. Raises StaleLink if the agent was removed.
+
+    The streams' rows are locked first, as by `stream_receive`: what an older link is just storing is counted.
+    """
+    if not Agent.objects.filter(pk=agent_id).exists():
+        raise StaleLink
+    for stream in streams:
+        AgentStream.objects.get_or_create(agent_id=agent_id, stream=stream)
+    rows = AgentStream.objects.select_for_update().filter(agent_id=agent_id).order_by("stream")
+    offsets = {row.stream: row.offset for row in rows}
+    AgentStream.objects.filter(agent_id=agent_id).update(boot=str(hello.boot))
+    now = timezone.now()
+    Agent.objects.filter(pk=agent_id).update(
+        epoch=F("epoch") + 1,
+        online=True,
+        boot=str(hello.boot),
+        hostname=hello.hostname,
+        software=hello.software[:40],
+        addresses=hello.addresses,
+        first_seen=Coalesce("first_seen", now),
+        last_seen=now,
+    )
+    agent = Agent.objects.get(pk=agent_id)
+    publish(current_team_id(), "agents")
+    return Opened(agent.name, agent.epoch, offsets)
+
+
+def link_beat(*, agent_id: int, epoch: int) -> None:
+    """The link is alive; raises StaleLink when it is no longer the agent's."""
+    if not Agent.objects.filter(pk=agent_id, epoch=epoch).update(last_seen=timezone.now(), online=True):
+        raise StaleLink
+
+
+def link_closed(*, agent_id: int, epoch: int) -> None:
+    """The link is gone and no newer one came."""
+    agent = Agent.objects.filter(pk=agent_id, epoch=epoch, online=True)
+    if agent.update(online=False):
+        publish(current_team_id(), "agents")
+
+
+def agents_expire() -> list[Agent]:
+    """Agents whose gateway died without a word go offline."""
+    before = timezone.now() - timedelta(seconds=SILENT_S)
+    agents = list(Agent.objects.filter(online=True, last_seen__lt=before))
+    for agent in agents:
+        link_closed(agent_id=agent.pk, epoch=agent.epoch)
+    return agents
+
+
+def stream_receive(*, agent_id: int, epoch: int, stream: int, frames: Sequence[tuple[int, bytes]]) -> int:
+    """Take (offset, payload) frames of one stream in; returns the next offset expected.
+
+    What was received before is passed over. The link keeps order, so an offset further on is a gap that the agent had
+    to make. Raises StaleLink under an older epoch, FrameError for a stream or offset that nobody serves.
+    """
+    row = AgentStream.objects.select_for_update().filter(agent_id=agent_id, stream=stream).first()
+    agent = Agent.objects.filter(pk=agent_id, epoch=epoch).first()
+    if agent is None:
+        raise StaleLink
+    if row is None or stream not in streams:
+        raise FrameError(f"this server has no stream {stream}")
+    for offset, payload in frames:
+        if offset < row.offset:
+            continue
+        if offset > MAX_OFFSET:
+            raise FrameError(f"offset {offset} is out of range")
+        streams[stream].receive(agent, row.boot, offset, payload)
+        row.offset = offset + 1
+    row.save(update_fields=["offset"])
+    return int(row.offset)
+
+
+def plans_of(*, agent_id: int, epoch: int) -> dict[int, tuple[int, bytes]]:
+    """What each stream has for this agent: (version, payload). Raises StaleLink."""
+    agent = Agent.objects.filter(pk=agent_id, epoch=epoch).first()
+    if agent is None:
+        raise StaleLink
+    found = {number: stream.plan(agent) for number, stream in streams.items()}
+    return {number: plan for number, plan in found.items() if plan}
+
+
+def plan_refused(*, agent_id: int, epoch: int, stream: int, version: int, sentence: str) -> None:
+    agent = Agent.objects.filter(pk=agent_id, epoch=epoch).first()
+    if agent and stream in streams:
+        streams[stream].refused(agent, version, sentence)

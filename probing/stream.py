@@ -1,0 +1,27 @@
+"""Stream 1 of the link: plans to the agent, reports into the inbox."""
+
+from __future__ import annotations
+
+import orjson
+
+from agents.models import Agent
+from core import drain
+from core.scope import current_team_id
+from probing.models import AgentPlan, Campaign, ReportBatch
+
+
+class ProbingStream:
+    def receive(self, agent: Agent, boot: str, offset: int, payload: bytes) -> None:
+        ReportBatch.objects.create(agent=agent, boot=boot, offset=offset, payload=payload)
+        drain.nudge("reports", current_team_id(), agent.pk)
+
+    def plan(self, agent: Agent) -> tuple[int, bytes] | None:
+        row = AgentPlan.objects.filter(agent=agent, version__gt=0).first()
+        return (row.version, orjson.dumps(row.plan)) if row else None
+
+    def refused(self, agent: Agent, version: int, sentence: str) -> None:
+        """Said on the pages of its campaigns until the next planning."""
+        note = f"The agent {agent.name} refuses plan {version}: {sentence}"
+        for campaign in Campaign.objects.select_for_update().filter(agent=agent, enabled=True):
+            campaign.notes = [*(its for its in campaign.notes if its != note), note]
+            campaign.save(update_fields=["notes"])

@@ -1,0 +1,164 @@
+"""A real gateway process, an enrolled agent, and both kinds of peers: the agent's own link, and raw frames."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connection
+from websockets.asyncio.client import ClientConnection, unix_connect
+
+from agents.models import Agent
+from agents.services import agent_create
+from core.scope import team_scope
+from netops import celery, home
+from pi_agent.frames import MAX_FRAME, PROBING, Challenge, Frame, Hello, Welcome, signed_message
+from pi_agent.identity import Identity
+from pi_agent.link import Link, boot_id
+from pi_agent.outbox import Outbox
+from tenancy.models import Team
+
+assert celery.app  # nudges go to the Valkey of the tests
+HANG = 30.0
+BACKOFF = (0.01, 0.1)
+GATEWAY = (
+    "import django; django.setup(); import netops.celery; from agents.gateway import main; raise SystemExit(main())"
+)
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T]) -> T:
+    deadline = time.monotonic() + HANG
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "the condition was never met"
+        time.sleep(0.02)
+    return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """As wait_for, for code with an event loop; the condition may use the database."""
+
+    def ask() -> object:
+        try:
+            return condition()
+        finally:
+            connection.close()
+
+    async with asyncio.timeout(HANG):
+        while not await asyncio.to_thread(ask):
+            await asyncio.sleep(0.02)
+
+
+def socket_path() -> Path:
+    return home.folder("run") / "gateway.sock"
+
+
+class GatewayProcess:
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+        self.lines: list[str] = []
+
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "netops.settings"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", GATEWAY], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stderr
+        line = self.process.stderr.readline()
+        assert "the gateway listens on" in line, line
+        self.lines.append(line)
+
+    def stop(self) -> int:
+        assert self.process
+        self.process.terminate()
+        return self._ended()
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        self._ended()
+
+    def _ended(self) -> int:
+        assert self.process
+        self.lines += (self.process.communicate(timeout=HANG)[1] or "").splitlines()
+        return self.process.returncode
+
+
+@pytest.fixture(scope="module")
+def _gateway(django_db_setup: None) -> Iterator[GatewayProcess]:
+    each = GatewayProcess()
+    yield each
+    if each.running():
+        each.stop()
+    assert not [line for line in each.lines if "Traceback" in line], each.lines
+
+
+@pytest.fixture
+def gateway(_gateway: GatewayProcess, transactional_db: None) -> GatewayProcess:
+    """A gateway that must not log a traceback, whatever the tests of a module send it."""
+    if not _gateway.running():
+        _gateway.start()
+    return _gateway
+
+
+@pytest.fixture
+def identity() -> Identity:
+    return Identity(Ed25519PrivateKey.generate())
+
+
+@pytest.fixture
+def agent(team: Team, identity: Identity) -> Agent:
+    with team_scope(team.pk):
+        return agent_create(name="probe1", public_key=identity.public.hex(), address="20.0.0.2")
+
+
+@asynccontextmanager
+async def linked(identity: Identity, on_plan: Callable[[bytes], None] = lambda payload: None) -> AsyncIterator[Link]:
+    """The agent's own link, running."""
+    link = Link(f"unix:{socket_path()}", identity, on_plan, Outbox(4 << 20), BACKOFF)
+    task = asyncio.create_task(link.run())
+    try:
+        yield link
+        assert not task.done(), "the link gave up"
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def raw() -> AsyncIterator[ClientConnection]:
+    async with unix_connect(str(socket_path()), "ws://localhost/link", compression=None, max_size=MAX_FRAME) as socket:
+        yield socket
+
+
+async def answer(socket: ClientConnection, identity: Identity, signer: Identity | None = None) -> None:
+    """Take the CHALLENGE and say HELLO."""
+    challenge = Challenge.parse(Frame.decode(await socket.recv()))
+    hello = Hello(
+        key=identity.public,
+        signature=(signer or identity).sign(signed_message(challenge.nonce, identity.public)),
+        boot=boot_id(),
+        hostname="pi",
+        software="0.1.0",
+        addresses={"eth0": ["20.0.0.2"]},
+        streams={PROBING: 0},
+    )
+    await socket.send(hello.frame().encode())
+
+
+async def welcomed(socket: ClientConnection, identity: Identity) -> Welcome:
+    await answer(socket, identity)
+    return Welcome.parse(Frame.decode(await socket.recv()))
