@@ -113,7 +113,8 @@ class Prober:
             else:
                 wire.attach_filter(self._sockets[1], port, self.nonce)
         except OSError as error:
-            raise PlanError(f"this agent cannot probe, give it CAP_NET_RAW: {error.strerror}") from None
+            fix = "; give it CAP_NET_RAW" if isinstance(error, PermissionError) else ""
+            raise PlanError(f"this agent cannot probe: {error.strerror}{fix}") from None
 
     def _continue(self, walk: Walk, number: int, now: int, old: tuple[int, _Sender] | None) -> tuple[int, int, _Sender]:
         interval = round(_SECOND / walk.rate)

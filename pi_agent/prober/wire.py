@@ -38,13 +38,15 @@ def open_transmit() -> socket.socket:
 
 def open_receive(port: int, nonce: int) -> socket.socket:
     """Gives, from the IPv4 header on, the replies of this prober only. Raises PermissionError as above."""
-    into = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+    into = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_IP))
     attach_filter(into, port, nonce)
+    with contextlib.suppress(BlockingIOError):
+        while into.recv(1):
+            pass  # what came before the filter
     into.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
     with contextlib.suppress(PermissionError):  # above net.core.rmem_max takes CAP_NET_ADMIN
         into.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
     into.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    into.bind(("", _ETH_P_IP))
     return into
 
 

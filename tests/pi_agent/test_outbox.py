@@ -106,7 +106,7 @@ class Delivery(RuleBasedStateMachine):
 
 
 TestDelivery = Delivery.TestCase
-TestDelivery.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestDelivery.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 
 
 def test_the_oldest_is_dropped_and_counted() -> None:
