@@ -36,7 +36,8 @@ def needs_namespaces(error: OSError) -> LabUnavailable:
     """What the kernel refused, in the user's terms."""
     return LabUnavailable(
         f"the lab needs user and network namespaces ({error.strerror}): allow them with "
-        "user.max_user_namespaces, user.max_net_namespaces, kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0, "
+        "user.max_user_namespaces, user.max_net_namespaces, kernel.unprivileged_userns_clone=1 or "
+        "kernel.apparmor_restrict_unprivileged_userns=0, "
         "or start the container with seccomp and AppArmor unconfined"
     )
 
