@@ -141,7 +141,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     "socket_timeout": None,
-    # A nudge while Valkey is away fails at once (kombu's own default holds every commit for 6 s); the sweep makes it good.
+    # A nudge while Valkey is away fails at once (kombu would hold every commit for 6 s); the sweep makes it good.
     "max_retries": 1,
     "interval_start": 0,
     "interval_step": 0.1,
