@@ -49,7 +49,7 @@ class Drain:
     def _step(self, team_id: int, key_id: int) -> int | None:
         """Apply one batch; None where another worker holds the key."""
         key_model = self.inbox._meta.get_field(self.key_field).related_model
-        assert isinstance(key_model, type)
+        assert isinstance(key_model, type) and issubclass(key_model, models.Model)  # noqa: PT018
         with team_scope(team_id):
             key = key_model._default_manager.select_for_update(skip_locked=True, no_key=True).filter(pk=key_id).first()
             if key is None:

@@ -19,7 +19,7 @@ from tenancy.consumers import TeamEvents  # noqa: E402
 sockets = URLRouter([path("ws/t/<slug:slug>/events", TeamEvents.as_asgi())])
 application = ProtocolTypeRouter(
     {
-        "http": WSGIMiddleware(get_wsgi_application(), workers=8),
+        "http": WSGIMiddleware(get_wsgi_application(), workers=8),  # type: ignore[arg-type]
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
     }
 )

@@ -113,7 +113,7 @@ class Path(TeamModel):
     # probing.detection's state, as JSON.
     detector = models.JSONField(default=dict)
 
-    objects = TeamManager.from_queryset(PathQuerySet)()
+    objects = TeamManager.from_queryset(PathQuerySet)()  # type: ignore[misc]
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "campaign", "key"], name="path_key")]

@@ -1,7 +1,7 @@
 """Teams, their members and tokens, and TeamModel, the base of every row that belongs to a team."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Self, TypeVar
 
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import RegexValidator
@@ -9,6 +9,8 @@ from django.db import connection, models
 
 from core.scope import current_team_id, is_unscoped
 from tenancy.roles import ROLES
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 class User(AbstractUser):
@@ -29,14 +31,10 @@ class Team(models.Model):
         return self.name
 
 
-class TeamQuerySet(models.QuerySet[Any]):
-    """Base of the rooms' querysets."""
-
-
-class TeamManager(models.Manager[Any]):
+class TeamManager(models.Manager[Row]):
     """Sees only the team in scope and refuses to work without one (design, idea 5)."""
 
-    def get_queryset(self) -> models.QuerySet[Any]:
+    def get_queryset(self) -> models.QuerySet[Row]:
         queryset = super().get_queryset()
         return queryset if is_unscoped() else queryset.filter(team_id=current_team_id())
 
@@ -53,7 +51,7 @@ class TeamModel(models.Model):
         db_index=False,
     )
 
-    objects: ClassVar[Any] = TeamManager()
+    objects = TeamManager()
 
     class Meta:
         abstract = True
@@ -99,7 +97,7 @@ class Seat:
         return cls._query("SELECT team_id, slug, name, role FROM netops_token(%s, %s)", key, digest)
 
     @classmethod
-    def _query(cls, sql: str, *parameters: object) -> list[Self]:
+    def _query(cls, sql: str, *parameters: int | str) -> list[Self]:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return [cls(*row) for row in cursor.fetchall()]

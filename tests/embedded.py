@@ -15,7 +15,7 @@ def free_port_base() -> int:
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            base = probe.getsockname()[1]
+            base: int = probe.getsockname()[1]
         if base > 60000:
             continue
         probes = [socket.socket() for _ in range(10)]

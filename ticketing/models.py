@@ -38,7 +38,7 @@ class Incident(TeamModel):
     opened = models.DateTimeField()
     resolved = models.DateTimeField(null=True)
 
-    objects = TeamManager.from_queryset(IncidentQuerySet)()
+    objects = TeamManager.from_queryset(IncidentQuerySet)()  # type: ignore[misc]
 
     class Meta(TeamModel.Meta):
         constraints = [

@@ -13,7 +13,7 @@ DEFINERS = {
 }  # fmt: skip
 
 
-def _query(sql: str, *parameters: object) -> list[tuple[object, ...]]:
+def _query(sql: str, *parameters: int | str) -> list[tuple[object, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
