@@ -20,7 +20,7 @@ from pi_agent.prober.prober import Prober
 
 log = logging.getLogger("pi_agent")
 
-QUEUE_LIMIT = 4 << 20
+QUEUE_LIMIT = 2 << 20
 """Bytes of reports kept while the server does not acknowledge them."""
 
 

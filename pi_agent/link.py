@@ -54,10 +54,13 @@ def check_url(url: str) -> str:
     """Raises ValueError with one sentence unless it is ws://, wss:// or unix:/path."""
     if url.startswith("unix:/"):
         return url
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.port == 0:
-        raise ValueError(f"link {url!r} must be ws://host:port/link, wss://host:port/link or unix:/path")
-    return url
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0:
+            return url
+    except ValueError:  # a port out of range
+        pass
+    raise ValueError(f"link {url!r} must be ws://host:port/link, wss://host:port/link or unix:/path")
 
 
 def boot_id() -> uuid.UUID:

@@ -206,8 +206,8 @@ def test_a_server_that_is_not_there_yet_is_waited_for(caplog: pytest.LogCaptureF
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("url", ["", "http://x/link", "ws://", "unix:relative", "ws://x:99999/link"])
+@pytest.mark.parametrize("url", ["", "http://x/link", "ws://", "unix:relative", "ws://x:99999/link", "ws://[/link"])
 def test_a_url_that_is_no_link_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"must be ws://host:port/link|Port out of range"):
+    with pytest.raises(ValueError, match="must be ws://host:port/link"):
         check_url(url)
     assert check_url("unix:/run/link") == "unix:/run/link"
