@@ -46,7 +46,7 @@ def load_demo() -> None:
                     "security": "none",
                 },
             )
-        endpoints = {end.name: endpoint_set(name=end.name, address=end.address) for end in topology.endpoints}
+        endpoints = {end.name: endpoint_set(name=end.name, address=str(end.address.ip)) for end in topology.endpoints}
         if not Agent.objects.exists() and VANTAGE in endpoints:
             agent = agent_create(name=VANTAGE, public_key=identity.public.hex(), address=endpoints[VANTAGE].address)
             targets = [endpoint for name, endpoint in endpoints.items() if name != VANTAGE]

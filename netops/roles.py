@@ -45,7 +45,7 @@ def _worker() -> int:
 
     from netops.celery import app
 
-    @worker_ready.connect  # type: ignore[untyped-decorator]
+    @worker_ready.connect
     def ready(**_: object) -> None:
         from core.roles import keep_beating
 

@@ -166,7 +166,7 @@ class Supervisor:
             running = [child.process for child in group if child.process and child.process.poll() is None]
             for child in group:
                 if child.process in running:
-                    child.process.send_signal(child.stop_signal)  # type: ignore[union-attr]
+                    child.process.send_signal(child.stop_signal)
             deadline = time.monotonic() + GRACE_S
             for process in running:
                 try:
