@@ -20,6 +20,9 @@ from pi_agent.fields import U32, U64, Fields, FrameError
 __all__ = ["Challenge", "Error", "Frame", "FrameError", "Hello", "Type", "Welcome", "ack", "signed_message"]
 
 PROTOCOL = 1
+MAX_INTERFACES = 256
+MAX_ADDRESSES = 64
+"""Of one interface."""
 MAX_FRAME = 1 << 20
 CONTROL = 0
 PROBING = 1
@@ -160,8 +163,13 @@ class Hello(_Message):
 
 def _addresses(fields: Fields) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
-    for name, values in fields.mapping("addresses", 256).items():
-        if not 0 < len(name) <= 64 or not name.isprintable() or not isinstance(values, list) or len(values) > 64:
+    for name, values in fields.mapping("addresses", MAX_INTERFACES).items():
+        if (
+            not 0 < len(name) <= 64
+            or not name.isprintable()
+            or not isinstance(values, list)
+            or len(values) > MAX_ADDRESSES
+        ):
             fields.refuse("addresses", "an object from interface names to lists of addresses")
         try:
             result[name] = [str(ipaddress.ip_address(str(value))) for value in values]

@@ -10,16 +10,19 @@ import socket
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from pi_agent import __version__
 from pi_agent.addresses import interface_addresses
 from pi_agent.frames import (
     CONTROL,
+    MAX_ADDRESSES,
     MAX_FRAME,
+    MAX_INTERFACES,
     PROBING,
     PROTOCOL,
     Challenge,
@@ -57,8 +60,9 @@ def check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0:
+            parts.hostname.encode("idna")
             return url
-    except ValueError:  # a port out of range
+    except ValueError:  # a port out of range, a name with empty labels
         pass
     raise ValueError(f"link {url!r} must be ws://host:port/link, wss://host:port/link or unix:/path")
 
@@ -105,8 +109,10 @@ class Link:
             try:
                 async with self._connect() as socket_:
                     await self._serve(socket_)
-            except (OSError, ConnectionClosed, InvalidHandshake, Refused) as error:
+            except (OSError, WebSocketException, Refused) as error:
                 log.warning("link to %s: %s", self._url, str(error) or "the server did not answer in time")
+            except Exception:  # whatever a strange server provoked: an agent in the field has to come back
+                log.exception("link to %s", self._url)
             if loop.time() - began > self._backoff[1]:
                 attempt = 0
             first, longest = self._backoff
@@ -114,15 +120,15 @@ class Link:
             attempt += 1
 
     def _connect(self) -> connect:
+        options: dict[str, Any] = {
+            "compression": None,  # round-trip times do not compress, and its windows cost 300 kB
+            "max_size": MAX_FRAME,
+            "open_timeout": HANDSHAKE_TIMEOUT,
+            "close_timeout": 1,
+        }
         if self._url.startswith("unix:"):
-            return unix_connect(
-                self._url.removeprefix("unix:"),
-                "ws://localhost/link",
-                compression=None,
-                max_size=MAX_FRAME,
-                open_timeout=HANDSHAKE_TIMEOUT,
-            )
-        return connect(self._url, compression=None, max_size=MAX_FRAME, open_timeout=HANDSHAKE_TIMEOUT)
+            return unix_connect(self._url.removeprefix("unix:"), "ws://localhost/link", **options)
+        return connect(self._url, **options)
 
     async def _serve(self, socket_: ClientConnection) -> None:
         try:
@@ -159,7 +165,7 @@ class Link:
             boot=self._boot,
             hostname=socket.gethostname() or "unknown",
             software=__version__,
-            addresses=interface_addresses(),
+            addresses=_own_addresses(),
             streams={PROBING: self.outbox.first},
         )
         await socket_.send(hello.frame().encode())
@@ -197,6 +203,12 @@ class Link:
                 self._dropped = self.outbox.dropped
                 log.warning("%d reports were dropped so far: the queue was full", self._dropped)
             await self._news.wait()
+
+
+def _own_addresses() -> dict[str, list[str]]:
+    """As many as a HELLO holds: a machine full of containers may have more."""
+    found = list(interface_addresses().items())[:MAX_INTERFACES]
+    return {name: addresses[:MAX_ADDRESSES] for name, addresses in found}
 
 
 def _expect(message: str | bytes) -> Frame:

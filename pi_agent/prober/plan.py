@@ -43,6 +43,11 @@ class Walk:
     payload_offset: int
 
     @property
+    def source(self) -> str:
+        """The agent that sends it."""
+        return socket.inet_ntoa(self.template[12:16])
+
+    @property
     def destination(self) -> str:
         """Of the outermost header: where the packet is sent."""
         return socket.inet_ntoa(self.template[16:20])

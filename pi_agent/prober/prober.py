@@ -7,6 +7,7 @@ between a transmit time and its packet, and a plan is exchanged between two call
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import heapq
 import logging
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from pi_agent.addresses import interface_addresses
 from pi_agent.frames import MAX_PAYLOAD
 from pi_agent.prober import wire
 from pi_agent.prober.plan import MAGIC, Plan, PlanError, Walk
@@ -65,13 +67,15 @@ class Prober:
         self._complaints: set[int | None] = set()
 
     def apply(self, plan: Plan) -> None:
-        """Replace the plan. Raises PlanError, and keeps the old one, if this process may not probe.
+        """Replace the plan. Raises PlanError, and keeps the old one, if this machine cannot or may not send it.
 
         A walk with the same id and template goes on; a new one starts at sequence 0; what a removed one has in
         flight is still decided and reported, under the version of its last plan.
         """
         if plan.walks:
-            self._open(plan.receive_port)
+            into = self._open(plan.receive_port)
+            _check_sources(plan)
+            wire.attach_filter(into, plan.receive_port, self.nonce)
         now = time.monotonic_ns()
         old = {sender.walk.id: (due, sender) for due, _, sender in self._senders}
         for _, sender in old.values():
@@ -104,17 +108,20 @@ class Prober:
             into.close()
         self._sockets, self._report_timer, self._tallies = None, None, {}
 
-    def _open(self, port: int) -> None:
-        try:
-            if self._sockets is None:
-                into = wire.open_receive(port, self.nonce)
-                asyncio.get_running_loop().add_reader(into, self._receive, _AT_ONCE)
-                self._sockets = wire.open_transmit(), into
-            else:
-                wire.attach_filter(self._sockets[1], port, self.nonce)
-        except OSError as error:
-            fix = "; give it CAP_NET_RAW" if isinstance(error, PermissionError) else ""
-            raise PlanError(f"this agent cannot probe: {error.strerror}{fix}") from None
+    def _open(self, port: int) -> socket.socket:
+        """The receiving socket; both are opened when first needed, and stay open until `close`."""
+        if self._sockets is None:
+            try:
+                out = wire.open_transmit()
+                with contextlib.ExitStack() as on_error:
+                    on_error.callback(out.close)
+                    self._sockets = out, wire.open_receive(port, self.nonce)
+                    on_error.pop_all()
+            except OSError as error:
+                fix = "; give it CAP_NET_RAW" if isinstance(error, PermissionError) else ""
+                raise PlanError(f"this agent cannot probe: {error.strerror}{fix}") from None
+            asyncio.get_running_loop().add_reader(self._sockets[1], self._receive, _AT_ONCE)
+        return self._sockets[1]
 
     def _continue(self, walk: Walk, number: int, now: int, old: tuple[int, _Sender] | None) -> tuple[int, int, _Sender]:
         interval = round(_SECOND / walk.rate)
@@ -211,6 +218,14 @@ class Prober:
         if number not in self._complaints:
             self._complaints.add(number)
             log.warning("%s", sentence)
+
+
+def _check_sources(plan: Plan) -> None:
+    """Nobody sends under another one's address through this agent."""
+    own = {address for addresses in interface_addresses().values() for address in addresses}
+    for walk in plan.walks:
+        if walk.source not in own:
+            raise PlanError(f"walk {walk.id}: {walk.source} is no address of this machine")
 
 
 def _parts(records: Iterable[Record]) -> Iterator[tuple[Record, ...]]:

@@ -134,8 +134,10 @@ class Reports:
         return sum(getattr(record, count) for record in self.records(walk))
 
 
-def make_walk(number: int = 1, rate: float = 100, hops: Sequence[str] = HOPS, port: int = 3000) -> Walk:
-    return packets.walk(number, rate, AGENT, tuple(hops), port)
+def make_walk(
+    number: int = 1, rate: float = 100, hops: Sequence[str] = HOPS, port: int = 3000, agent: str = AGENT
+) -> Walk:
+    return packets.walk(number, rate, agent, tuple(hops), port)
 
 
 def make_plan(version: int, *walks: Walk, timeout_ms: int = 500, report_ms: int = 50, port: int = 3000) -> Plan:

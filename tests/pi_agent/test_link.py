@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.asyncio.server import serve
+from websockets.asyncio.server import ServerConnection, serve, unix_serve
+from websockets.http11 import Request, Response
 
 from pi_agent.frames import PROBING, Error, Frame, FrameError, Type, Welcome, ack
 from pi_agent.identity import Identity
@@ -206,8 +209,30 @@ def test_a_server_that_is_not_there_yet_is_waited_for(caplog: pytest.LogCaptureF
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("url", ["", "http://x/link", "ws://", "unix:relative", "ws://x:99999/link", "ws://[/link"])
+@pytest.mark.parametrize(
+    "url", ["", "http://x/link", "ws://", "unix:relative", "ws://x:99999/link", "ws://[/link", "ws://a..b/link"]
+)
 def test_a_url_that_is_no_link_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must be ws://host:port/link"):
         check_url(url)
     assert check_url("unix:/run/link") == "unix:/run/link"
+
+
+@pytest.mark.parametrize("location", ["ws://[", "http://127.0.0.1/", "wss://127.0.0.1:1/", ""])
+def test_a_server_that_sends_elsewhere_is_left_and_tried_again(location: str) -> None:
+    async def scenario() -> None:
+        requests = []
+
+        def redirect(connection: ServerConnection, request: Request) -> Response:
+            requests.append(request)
+            response = connection.respond(HTTPStatus.FOUND, "elsewhere")
+            response.headers["Location"] = location
+            return response
+
+        server = Server("")
+        with tempfile.TemporaryDirectory(prefix="no") as folder:
+            server.path = f"{folder}/link"
+            async with unix_serve(server.handle, server.path, process_request=redirect), linked(server):
+                await until(lambda: len(requests) >= 3)
+
+    asyncio.run(scenario())

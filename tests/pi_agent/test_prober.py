@@ -195,6 +195,19 @@ async def test_without_the_right_to_probe_the_plan_is_refused() -> None:
 
 
 @in_namespace
+async def test_a_source_that_is_not_ours_is_refused_and_the_old_plan_stays() -> None:
+    Router()
+    reports = Reports()
+    prober = Prober(reports.deliver)
+    prober.apply(make_plan(1, make_walk()))
+    with pytest.raises(PlanError, match=r"^walk 2: 20\.0\.0\.3 is no address of this machine$"):
+        prober.apply(make_plan(2, make_walk(), make_walk(2, agent="20.0.0.3")))
+    await until(lambda: reports.decided(1))
+    prober.close()
+    assert {report.plan_version for report in reports.all} == {1}
+
+
+@in_namespace
 async def test_the_receive_port_can_change() -> None:
     Router()
     reports = Reports()
