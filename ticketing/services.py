@@ -71,7 +71,7 @@ def incident_clear(*, kind: str, element: str, source: str, reason: str) -> Inci
         for ticket in incident.tickets.all():
             _enqueue(ticket, "resolve", {"reason": bounds.line(reason, 300)})
     incident.save()
-    publish(incident.team_id, "incidents")
+    publish(current_team_id(), "incidents")
     return incident
 
 
@@ -101,12 +101,13 @@ def desk_update(
 
 def ticket_retry(*, ticket: Ticket) -> int:
     """Put what the desk refused back into the queue, in its old order; returns how many operations."""
+    now = timezone.now()
     dead = TicketOperation.objects.filter(ticket=ticket, state=TicketOperation.State.DEAD)
-    count = dead.update(state=TicketOperation.State.PENDING, not_before=timezone.now(), error="", attempts=0)
+    count = dead.update(state=TicketOperation.State.PENDING, not_before=now, created=now, error="")
     if count:
-        Ticket.objects.filter(pk=ticket.pk, state="failed").update(state="new")
-        nudge("tickets", ticket.team_id, ticket.pk)
-        publish(ticket.team_id, "incidents")
+        Ticket.objects.filter(pk=ticket.pk, state="dead").update(state="new")
+        nudge("tickets", current_team_id(), ticket.pk)
+        publish(current_team_id(), "incidents")
     return count
 
 
@@ -151,7 +152,7 @@ def _cause_set(incident: Incident, source: str, claim: dict[str, str], held: dic
         _event(incident, source, f"{'Now' if before else 'Also'}: {claim['reason'] or claim['title']}")
         _retitle(incident, claim["reason"])
     incident.save()
-    publish(incident.team_id, "incidents")
+    publish(current_team_id(), "incidents")
     return incident
 
 
