@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, lgamma, log, log1p
 from typing import Literal, TypeAlias
 
@@ -22,9 +22,14 @@ from probing.signatures import ACCESS
 Element: TypeAlias = Hashable
 Kind = Literal["link", "half_link", "access"]
 
-THRESHOLD = 6.0
+THRESHOLD = 8.0
 MARGIN = 3.0
+LEADERS = 16
 LIE = 0.005
+# Loss that all walks may have besides: the value that explains most is taken.
+USUAL = (0.0, 0.02, 0.05)
+BACKGROUND = 0.05
+FAINT = 0.03
 WIRE_LOSS = 0.002
 RATES = (0.02, 0.04, 0.07, 0.11, 0.16, 0.22, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.999)
 # Nats by which a kind is less likely than another that explains the same: cables break more often than directions.
@@ -109,15 +114,16 @@ def localise(evidence: Sequence[WalkEvidence], candidates: Sequence[Candidate], 
 
     Walks may have different numbers of probes, also none. A link that a walk crosses in both directions counts twice.
     """
-    search = _Search(evidence, candidates)
+    evidence = [walk for walk in evidence if walk.sent > 0]
+    tries = [
+        (search, search.explain(1, max_faults)) for search in (_Search(evidence, candidates, its) for its in USUAL)
+    ]
+    search, found = max(tries, key=lambda its: its[0].objective(its[1][0]))
+    found = search.explain(3 if len(found[0]) < 2 else LEADERS, max_faults)
+    best = found[0]
     alone = search.scores([])
-    leaders = sorted(range(len(alone)), key=lambda its: -alone[its][0])[:3]
-    best: list[_Named] = []
-    for leader in leaders:
-        found = search.improve(leader, max_faults)
-        if search.objective(found) > search.objective(best) + 1e-9:
-            best = found
-    faults = [search.fault(best, place) for place in range(len(best))]
+    rivals = [other for other in found if search.objective(other) > search.objective(best) - MARGIN]
+    faults = [search.fault(best, place, rivals) for place in range(len(best)) if not search.background(best[place])]
     table = sorted((search.line(index, *score) for index, score in enumerate(alone)), key=lambda its: -its.gain)
     return Verdict(tuple(fault for fault, _ in faults), tuple(table), all(stable for _, stable in faults))
 
@@ -128,7 +134,7 @@ class _Named:
     rate: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Counts:
     """A walk's counts with what does not depend on the explanation: its normal loss and what its lie is worth."""
 
@@ -136,9 +142,16 @@ class _Counts:
     lost: int
     normal: float
     lie: float
+    known: dict[float, float] = field(default_factory=dict)
 
     def likelihood(self, survival: float) -> float:
         """Log-probability of the counts when a probe survives the faults so often."""
+        known = self.known.get(survival)
+        if known is None:
+            known = self.known[survival] = self._likelihood(survival)
+        return known
+
+    def _likelihood(self, survival: float) -> float:
         arrives = (1 - self.normal) * survival
         honest = (self.sent - self.lost) * log(arrives) + (self.lost and self.lost * log1p(-arrives))
         high, low = max(honest, self.lie), min(honest, self.lie)
@@ -146,12 +159,11 @@ class _Counts:
 
 
 class _Search:
-    def __init__(self, evidence: Sequence[WalkEvidence], candidates: Sequence[Candidate]) -> None:
+    def __init__(self, evidence: Sequence[WalkEvidence], candidates: Sequence[Candidate], usual: float) -> None:
         access = Candidate("access", frozenset({ACCESS}))
         self.candidates = list(dict.fromkeys([*candidates, access]))
-        self.evidence = [walk for walk in evidence if walk.sent > 0]
-        background = _background(self.evidence)
-        self.walks = [_counts(walk, background) for walk in self.evidence]
+        self.evidence = evidence
+        self.walks = [_counts(walk, usual) for walk in self.evidence]
         where: dict[Element, list[int]] = {}
         for index, walk in enumerate(self.evidence):
             for element in (*walk.elements, ACCESS):
@@ -160,6 +172,10 @@ class _Search:
             Counter(index for element in candidate.elements for index in where.get(element, ()))
             for candidate in self.candidates
         ]
+
+    def background(self, fault: _Named) -> bool:
+        """A little loss, more so on all walks alike, is the weather and no fault; it still has to be explained."""
+        return fault.rate < (BACKGROUND if self.candidates[fault.candidate].kind == "access" else FAINT)
 
     def survivals(self, faults: Iterable[_Named]) -> list[float]:
         survivals = [1.0] * len(self.walks)
@@ -198,15 +214,22 @@ class _Search:
             for rate in RATES
         )
 
+    def explain(self, leaders: int, max_faults: int) -> list[list[_Named]]:
+        """Explanations found from so many of the best candidates, and the empty one; the best first."""
+        alone = self.scores([])
+        order = sorted(range(len(alone)), key=lambda index: -alone[index][0])[:leaders]
+        found = [[], *(self.improve(leader, max_faults) for leader in order)]
+        return sorted(found, key=self.objective, reverse=True)
+
     def improve(self, leader: int, max_faults: int) -> list[_Named]:
         """Starting from one candidate, add and exchange faults as long as the objective grows."""
         faults = [_Named(leader, self.scores([])[leader][1])]
-        while True:
-            faults = self._exchange(faults)
+        while len(faults) < max_faults:
             index, gain, rate = self._best(faults)
-            if len(faults) >= max_faults or gain <= THRESHOLD:
-                return faults
-            faults = [*faults, _Named(index, rate)]
+            if gain <= THRESHOLD:
+                break
+            faults = self._exchange([*faults, _Named(index, rate)])
+        return faults
 
     def _best(self, faults: Sequence[_Named]) -> tuple[int, float, float]:
         scores = self.scores(faults)
@@ -226,17 +249,23 @@ class _Search:
                 break
         return faults
 
-    def fault(self, faults: Sequence[_Named], place: int) -> tuple[Fault, bool]:
-        """The named fault with its honest set, and whether more probes cannot make that set smaller."""
-        named = faults[place]
-        scores = self.scores([fault for fault in faults if fault is not named])
+    def fault(self, faults: Sequence[_Named], place: int, rivals: Iterable[Sequence[_Named]]) -> tuple[Fault, bool]:
+        """The named fault with its honest set, and whether more probes cannot make that set smaller.
+
+        In the set are candidates that could take this fault's place alone, and those of rival explanations as a whole.
+        """
+        named = faults[place].candidate
+        scores = self.scores([*faults[:place], *faults[place + 1 :]])
         net = {index: gain - self.handicap(index) for index, (gain, _) in enumerate(scores)}
-        ranked = sorted(net, key=lambda index: (index != named.candidate, -net[index]))
-        honest = [index for index in ranked if net[index] >= net[named.candidate] - MARGIN]
+        walks = self.crossings[named].keys()
+        others = {its.candidate for rival in rivals for its in rival} - {its.candidate for its in faults}
+        joint = {index for index in others if self.crossings[index].keys() & walks}
+        ranked = sorted(net, key=lambda index: (index != named, -net[index]))
+        honest = [index for index in ranked if net[index] >= net[named] - MARGIN or index in joint]
         rest = [net[index] for index in ranked if index not in honest]
-        stable = all(self.crossings[index].keys() == self.crossings[named.candidate].keys() for index in honest)
-        gain, rate = scores[named.candidate]
-        margin = net[named.candidate] - max(rest) if rest else float("inf")
+        stable = all(self.crossings[index].keys() == walks for index in honest)
+        gain, rate = scores[named]
+        margin = net[named] - max(rest) if rest else float("inf")
         return Fault(tuple(self.candidates[index] for index in honest), rate, gain, margin), stable
 
     def line(self, index: int, gain: float, rate: float) -> Score:
@@ -245,13 +274,7 @@ class _Search:
         return Score(self.candidates[index], gain, rate, sent, lost, tuple(walk.walk_id for walk in walks))
 
 
-def _background(evidence: Sequence[WalkEvidence]) -> float:
-    """Loss that most walks have, at most 5 %: what is lost everywhere says nothing about one link."""
-    rates = sorted(walk.lost / walk.sent for walk in evidence)
-    return min(0.05, rates[len(rates) // 2]) if len(rates) >= 4 else 0.0
-
-
-def _counts(walk: WalkEvidence, background: float) -> _Counts:
-    normal = max(background, 1 - (1 - WIRE_LOSS) ** (len(walk.elements) + 1))
+def _counts(walk: WalkEvidence, usual: float) -> _Counts:
+    normal = max(usual, 1 - (1 - WIRE_LOSS) ** (len(walk.elements) + 1))
     orders = lgamma(walk.sent + 1) - lgamma(walk.lost + 1) - lgamma(walk.sent - walk.lost + 1)
     return _Counts(walk.sent, walk.lost, normal, log(LIE) - log(walk.sent + 1) - orders)

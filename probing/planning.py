@@ -69,14 +69,16 @@ def plan_walks(
     previous: Iterable[Walk] = (),
     max_layers: int = MAX_LAYERS,
     mtu: int = 1500,
+    redundancy: int = 2,
     cover: int = 4,
     max_extra: int = 256,
 ) -> WalkPlan:
     """Walks from `start` for the paths from there to `target`.
 
     Deterministic. Walks of `previous` that still exist in the graph and still serve are kept as they are, so that
-    their ids and histories can be kept too. `cover`: on how many walks each link should lie if possible. At most
-    `max_extra` walks are added to those of the paths. Raises PlanError for a path that is not one from start to target.
+    their ids and histories can be kept too. `redundancy`: how many times over faults are told apart, so that one walk
+    that lies cannot swap them. `cover`: on how many walks each half-link should lie if possible. At most `max_extra`
+    walks are added to those of the paths. Raises PlanError for a path that is not one from start to target.
     """
     for path in paths:
         _check(graph, start, target, path)
@@ -90,7 +92,7 @@ def plan_walks(
         else:
             served.append(path)
     planner.choose_returns(served, {walk.out: walk for walk in reversed(kept)})
-    planner.separate(kept, cover, max_extra)
+    planner.separate(kept, redundancy, cover, max_extra)
     groups = planner.signatures.unresolved()
     ambiguous = tuple(frozenset(group) for group in groups if group[0])
     uncovered = frozenset(edge for group in groups if not group[0] for edge in _edges(group))
@@ -154,8 +156,8 @@ class _Planner:
                 back = backs[gains.index(max(gains))]
             self._add(Walk(path, back))
 
-    def separate(self, kept: Sequence[Walk], cover: int, max_extra: int) -> None:
-        """Add walks until all hypotheses differ and all links are covered, or nothing helps any more."""
+    def separate(self, kept: Sequence[Walk], redundancy: int, cover: int, max_extra: int) -> None:
+        """Add walks until all hypotheses differ so many times over and all links are covered, or nothing helps."""
         most = len(self.walks) + max_extra
         self._suspect_all()
         self._greedy(kept, self.signatures.gain, most)
@@ -164,8 +166,14 @@ class _Planner:
             self._greedy(self._loops(groups), self.signatures.gain, most)
             self._suspect_all()
             self._greedy(self._pool(), self.signatures.gain, most)
-        for pool in (kept, self._pool()):
-            self._greedy(pool, lambda walk: self.signatures.cover_gain(walk, cover), most)
+        everything, pool = self.signatures, self._pool()
+        for _ in range(redundancy - 1):
+            self.signatures = everything.forgotten()
+            self._greedy(kept, self.signatures.gain, most)
+            self._greedy(pool, self.signatures.gain, most)
+        self._suspect_all()
+        for walks in (kept, pool):
+            self._greedy(walks, lambda walk: self.signatures.cover_gain(walk, cover), most)
 
     def _add(self, walk: Walk) -> None:
         self.walks.append(walk)

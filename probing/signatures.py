@@ -57,6 +57,10 @@ class Signatures:
         self._crossed.update({edge[2] for edge in edges})
         self._crossed.update(set(edges))
 
+    def forgotten(self) -> Signatures:
+        """The same hypotheses with no walk added yet."""
+        return Signatures(self._broken_by)
+
     def unresolved(self) -> list[list[Hypothesis]]:
         """The groups of more than one hypothesis; one that starts with the empty hypothesis goes unnoticed."""
         return [
