@@ -11,6 +11,11 @@ from django.http import HttpRequest
 PER_PAGE = 50
 
 
+def as_rows(queryset: models.QuerySet[Any, Any]) -> list[dict[str, Any]]:
+    """The rows of a values() queryset, to be added to."""
+    return list(queryset)
+
+
 @dataclass(frozen=True)
 class Column:
     """`order` is what to sort by (sortable when given); `look` a class of its cells."""
@@ -41,6 +46,7 @@ class Listing:
     columns: Sequence[Column]
     search: Sequence[str] = ()
     filters: dict[str, Sequence[str]] = field(default_factory=dict)
+    default: str = ""
     per_page: int = PER_PAGE
 
     def __post_init__(self) -> None:
@@ -49,7 +55,7 @@ class Listing:
         self.chosen = {name: get.get(name, "") for name, known in self.filters.items() if get.get(name) in known}
         names = [column.name for column in self.columns if column.order]
         wanted = get.get("sort", "")
-        self.sort = wanted if wanted.removeprefix("-") in names else names[0]
+        self.sort = wanted if wanted.removeprefix("-") in names else self.default or names[0]
         self.rows: list[dict[str, Any]] = []
         self.count = self.page = 0
 

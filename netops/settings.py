@@ -112,7 +112,6 @@ TEMPLATES = [
         },
     }
 ]
-FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 # `app` serves everything; `owner` runs migrations. Row-level security binds `app` because it owns nothing.
 DATABASES = {"default": _database("app"), "owner": _database("owner")}

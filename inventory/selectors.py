@@ -1,0 +1,111 @@
+"""What the pages of the network read. Every function works on the team in scope."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+
+from core.listing import as_rows
+from inventory.models import Device, HalfLink, Link, Topology, TopologyEvent, TopologySource
+from ticketing.models import Incident
+
+DEVICE_FIELDS = ("id", "name", "router_id", "igp_router_id", "up", "changed", "links", "links_up")
+LINK_FIELDS = (
+    "id", "name", "state", "changed", "a_device_id", "a_device__name", "z_device_id", "z_device__name",
+)  # fmt: skip
+HALF_FIELDS = (
+    "id", "link_id", "device_id", "device__name", "remote_device_id", "remote_device__name", "local_address",
+    "remote_address", "igp_metric", "te_metric", "max_bandwidth", "delay_us", "adjacency_sids", "up", "changed",
+)  # fmt: skip
+
+
+def device_rows() -> QuerySet[Any]:
+    """Devices with how many half-links they have and how many of these are up."""
+    return Device.objects.annotate(
+        links=Count("half_links"), links_up=Count("half_links", filter=Q(half_links__up=True))
+    )
+
+
+def link_rows() -> QuerySet[Any]:
+    return Link.objects.all()
+
+
+def half_links(**narrow: Any) -> list[dict[str, Any]]:
+    """Half-links as rows, those of one link in the order of their devices."""
+    rows = HalfLink.objects.filter(**narrow).order_by("link__sort_key", "device__sort_key", "id")
+    return as_rows(rows.values(*HALF_FIELDS))
+
+
+def link_incidents(ids: Iterable[int] | None = None) -> dict[int, dict[str, Any]]:
+    """The open incident of each link that has one: {link id: its id, title, severity, evidence, opened}."""
+    rows = Incident.objects.open().filter(kind="link")
+    if ids is not None:
+        rows = rows.filter(element__in=[f"link:{each}" for each in ids])
+    found = {}
+    for row in rows.values("id", "element", "title", "severity", "evidence", "causes", "opened"):
+        number = row["element"].removeprefix("link:")
+        if number.isdecimal():
+            row["direction"] = _direction(row)
+            found[int(number)] = row
+    return found
+
+
+def _direction(incident: dict[str, Any]) -> str:
+    for source in incident["causes"]:
+        held = incident["evidence"].get(source)
+        if isinstance(held, dict) and held.get("direction"):
+            return str(held["direction"])
+    return ""
+
+
+def condition(state: str, incident: dict[str, Any] | None) -> str:
+    """What is wrong with a link, the worst first: `down` (by routing), `fault` or `degraded` (by probes), `up`."""
+    if state == Link.State.DOWN:
+        return "down"
+    if incident:
+        return "fault" if incident["severity"] == Incident.Severity.CRITICAL else "degraded"
+    return "up"
+
+
+def with_halves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Link rows with their half-links `halves`, open `incident` and `condition`: two queries for all of them."""
+    ids = [row["id"] for row in rows]
+    incidents = link_incidents(ids)
+    halves: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for half in half_links(link_id__in=ids):
+        halves[half["link_id"]].append(half)
+    for row in rows:
+        incident = incidents.get(row["id"])
+        ends = {half["device_id"]: half for half in halves[row["id"]]}
+        row |= {
+            "halves": halves[row["id"]],
+            "a": ends.get(row["a_device_id"]),
+            "z": ends.get(row["z_device_id"]),
+            "incident": incident,
+            "condition": condition(row["state"], incident),
+        }
+    return rows
+
+
+def sources() -> list[dict[str, Any]]:
+    return as_rows(
+        TopologySource.objects.order_by("name").values(
+            "id", "name", "host", "port", "enabled", "state", "problem", "heard", "synced"
+        )
+    )
+
+
+def events(limit: int = 10, **narrow: Any) -> list[dict[str, Any]]:
+    """The newest topology events first."""
+    rows = TopologyEvent.objects.filter(**narrow).order_by("-at", "-id")
+    return as_rows(rows.values("id", "at", "kind", "text", "device_id", "link_id", "version")[:limit])
+
+
+def network_summary() -> dict[str, Any]:
+    """Counts of devices, links and half-links, each with how many are up, and the version of the graph."""
+    devices = Device.objects.aggregate(total=Count("id"), up=Count("id", filter=Q(up=True)))
+    links = Link.objects.aggregate(total=Count("id"), up=Count("id", filter=Q(state=Link.State.UP)))
+    halves = HalfLink.objects.aggregate(total=Count("id"), up=Count("id", filter=Q(up=True)))
+    topology = Topology.objects.values("version", "changed").first() or {"version": 0, "changed": None}
+    return {"devices": devices, "links": links, "half_links": halves, **topology}

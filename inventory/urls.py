@@ -1,0 +1,14 @@
+"""Pages of the network, under /t/<team>/."""
+
+from django.urls import path
+
+from inventory import views
+
+urlpatterns = [
+    path("topology/", views.topology, name="topology"),
+    path("topology/data/", views.topology_data, name="topology-data"),
+    path("devices/", views.devices, name="devices"),
+    path("devices/<int:pk>/", views.device, name="device"),
+    path("links/", views.links, name="links"),
+    path("links/<int:pk>/", views.link, name="link"),
+]

@@ -1,0 +1,116 @@
+"""Pages of the network: map, devices, links."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_safe
+
+from core.listing import Column, Listing
+from core.views import page
+from inventory import panels, selectors
+from inventory.map import map_of
+from inventory.models import Device, Link, Prefix
+
+DEVICE_COLUMNS = (
+    Column("Device", "name", "sort_key"),
+    Column("State", "state", "up"),
+    Column("Router ID", "router_id", "router_id"),
+    Column("IGP router ID", "igp", "igp_router_id"),
+    Column("Half-links up", "links", "links_up", "num"),
+    Column("Changed", "changed", "changed"),
+)
+LINK_COLUMNS = (
+    Column("Link", "name", "sort_key"),
+    Column("State", "state", "state"),
+    Column("From", "a", "a_device__sort_key"),
+    Column("To", "z", "z_device__sort_key"),
+    Column("IGP metric", look="num"),
+    Column("Delay", look="num"),
+    Column("Changed", "changed", "changed"),
+)
+
+
+@require_safe
+def topology(request: HttpRequest, slug: str) -> HttpResponse:
+    links = selectors.with_halves(list(selectors.link_rows().order_by("sort_key", "id").values(*selectors.LINK_FIELDS)))
+    devices = list(selectors.device_rows().order_by("sort_key", "id").values(*selectors.DEVICE_FIELDS))
+    context = {
+        "section": "topology",
+        "links": links,
+        "devices": devices,
+        "network": selectors.network_summary(),
+        "sources": selectors.sources(),
+        "troubled": [link for link in links if link["condition"] != "up"],
+    }
+    return page(request, "inventory/topology.html", context, "inventory/_topology_list.html")
+
+
+@require_safe
+def topology_data(request: HttpRequest, slug: str) -> HttpResponse:
+    return JsonResponse(map_of(slug))
+
+
+@require_safe
+def devices(request: HttpRequest, slug: str) -> HttpResponse:
+    listing = Listing(request, DEVICE_COLUMNS, ("name", "igp_router_id", "router_id"), {"state": ("up", "down")})
+    rows = selectors.device_rows()
+    if chosen := listing.chosen.get("state"):
+        rows = rows.filter(up=chosen == "up")
+    listing.fill(rows, *selectors.DEVICE_FIELDS)
+    return page(request, "inventory/devices.html", _listed("devices", listing), "inventory/_devices.html")
+
+
+@require_safe
+def links(request: HttpRequest, slug: str) -> HttpResponse:
+    search = ("name", "half_links__local_address")
+    listing = Listing(request, LINK_COLUMNS, search, {"state": Link.State.values})
+    rows = selectors.link_rows()
+    if chosen := listing.chosen.get("state"):
+        rows = rows.filter(state=chosen)
+    listing.fill(rows.distinct() if listing.q else rows, *selectors.LINK_FIELDS)
+    selectors.with_halves(listing.rows)
+    return page(request, "inventory/links.html", _listed("links", listing), "inventory/_links.html")
+
+
+def _listed(section: str, listing: Listing) -> dict[str, Any]:
+    return {"section": section, "listing": listing}
+
+
+@require_safe
+def device(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    shown = get_object_or_404(Device.objects.select_related("source"), pk=pk)
+    halves = selectors.half_links(device_id=pk)
+    incidents = selectors.link_incidents(half["link_id"] for half in halves)
+    for half in halves:
+        half["incident"] = incidents.get(half["link_id"])
+        half["condition"] = selectors.condition("up" if half["up"] else "down", half["incident"])
+    context = {
+        "section": "devices",
+        "device": shown,
+        "halves": halves,
+        "incidents": list(incidents.values()),
+        "prefixes": list(
+            Prefix.objects.filter(device=shown).order_by("prefix").values("prefix", "metric", "up", "changed")
+        ),
+        "events": selectors.events(12, device_id=pk),
+        "panels": [panel(shown) for panel in panels.device_panels],
+    }
+    return page(request, "inventory/device.html", context, "inventory/_device.html")
+
+
+@require_safe
+def link(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    shown = get_object_or_404(Link.objects.select_related("a_device", "z_device"), pk=pk)
+    halves = selectors.half_links(link_id=pk)
+    incident = selectors.link_incidents([pk]).get(pk)
+    context = {
+        "section": "links",
+        "link": shown,
+        "halves": halves,
+        "incident": incident,
+        "condition": selectors.condition(shown.state, incident),
+        "events": selectors.events(12, link_id=pk),
+        "panels": [panel(shown) for panel in panels.link_panels],
+    }
+    return page(request, "inventory/link.html", context, "inventory/_link.html")

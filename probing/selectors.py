@@ -1,0 +1,139 @@
+"""What the pages of paths read. Every function works on the team in scope."""
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+
+from inventory.selectors import condition, half_links, link_incidents
+from probing.models import Campaign, Path, PathMinute, minute_of
+
+STATES = tuple(Path.State.values)
+PATH_FIELDS = (
+    "id", "role", "state", "out_names", "back_names", "rtt_us", "loss_percent", "changed", "heard", "target__name",
+)  # fmt: skip
+# A minute of the sparkline is so many points, each the mean of a few round trips.
+SLICES, SAMPLES = 6, 16
+COUNTERS = ("sent", "received", "late", "duplicate", "reordered")
+
+
+def state_counts(role: str = Path.Role.PATH, **narrow: Any) -> dict[str, int]:
+    """How many active paths are in each state, and `total`."""
+    counts: dict[str, int] = (
+        Path.objects.active()
+        .filter(role=role, **narrow)
+        .aggregate(total=Count("id"), **{state: Count("id", filter=Q(state=state)) for state in STATES})
+    )
+    return counts
+
+
+def campaign_rows() -> list[dict[str, Any]]:
+    """Campaigns with the number of their active paths in each state."""
+    paths = {
+        f"paths_{state}": Count("paths", filter=Q(paths__active=True, paths__role=Path.Role.PATH, paths__state=state))
+        for state in STATES
+    }
+    rows = list(
+        Campaign.objects.annotate(**paths)
+        .order_by("name")
+        .values("id", "name", "enabled", "agent__name", "agent__online", "rate", "planned", "notes", *paths)
+    )
+    for row in rows:
+        row["counts"] = {state: row[f"paths_{state}"] for state in STATES}
+        row["counts"]["total"] = sum(row["counts"].values())
+    return rows
+
+
+def path_rows(campaign_id: int, role: str) -> QuerySet[Any]:
+    return Path.objects.active().filter(campaign_id=campaign_id, role=role)
+
+
+def paths_over(half_link_ids: Iterable[int]) -> list[dict[str, Any]]:
+    """The active paths, cover loops last, that use one of these half-links on the way out or back."""
+    match = Q(pk__in=[])
+    for each in half_link_ids:
+        match |= Q(out__contains=[each]) | Q(back__contains=[each])
+    return list(Path.objects.active().filter(match).order_by("-role", "id").values(*PATH_FIELDS)[:200])
+
+
+def minutes_of(path_ids: Iterable[int], minutes: int) -> dict[int, dict[datetime, dict[str, Any]]]:
+    """The rows of PathMinute of the last `minutes`: {path: {minute: row}}, in one query."""
+    since = minute_of(timezone.now()) - timedelta(minutes=minutes - 1)
+    found: dict[int, dict[datetime, dict[str, Any]]] = defaultdict(dict)
+    for row in PathMinute.objects.filter(path_id__in=list(path_ids), minute__gte=since).values(
+        "path_id", "minute", *COUNTERS, "rtts"
+    ):
+        found[row["path_id"]][row["minute"]] = row
+    return found
+
+
+def round_trips(rows: dict[datetime, dict[str, Any]], minutes: int, slices: int = SLICES) -> list[float | None]:
+    """Mean round trips in ms over the last `minutes`, `slices` points a minute; None where nothing came back."""
+    last = minute_of(timezone.now())
+    points: list[float | None] = []
+    for back in range(minutes - 1, -1, -1):
+        row = rows.get(last - timedelta(minutes=back))
+        points += _means(bytes(row["rtts"]), slices) if row else [None] * slices
+    while points and points[0] is None:
+        points.pop(0)
+    while points and points[-1] is None:
+        points.pop()
+    return points
+
+
+def _means(packed: bytes, slices: int) -> list[float | None]:
+    count = len(packed) // 2
+    bounds = [count * index // slices for index in range(slices + 1)]
+    means: list[float | None] = []
+    for start, end in pairwise(bounds):
+        taken = min(end - start, SAMPLES)
+        values = struct.unpack_from(PathMinute.RTT_FORMAT.format(taken), packed, start * 2)
+        means.append(sum(values) / taken if taken else None)
+    return means
+
+
+def with_history(rows: list[dict[str, Any]], minutes: int = 10) -> list[dict[str, Any]]:
+    """Path rows with `history`, their round trips for a sparkline: one query for all of them."""
+    found = minutes_of([row["id"] for row in rows], minutes)
+    for row in rows:
+        row["history"] = round_trips(found[row["id"]], minutes)
+    return rows
+
+
+def path_story(path: Path, minutes: int = 60) -> dict[str, Any]:
+    """All that a path's page shows: `out` and `back` hop by hop, its minutes, their sums, open incidents on it."""
+    halves = {half["id"]: half for half in half_links(id__in=[*path.out, *path.back])}
+    incidents = link_incidents({half["link_id"] for half in halves.values()})
+    for half in halves.values():
+        half["incident"] = incidents.get(half["link_id"])
+        half["condition"] = condition("up" if half["up"] else "down", half["incident"])
+    rows = minutes_of([path.pk], minutes)[path.pk]
+    sums = {name: sum(row[name] for row in rows.values()) for name in COUNTERS}
+    known = [value for value in round_trips(rows, minutes) if value is not None]
+    return {
+        "out": [halves[each] for each in path.out if each in halves],
+        "back": [halves[each] for each in path.back if each in halves],
+        "incidents": list(incidents.values()),
+        "minutes": _minutes(rows, minutes),
+        "history": round_trips(rows, minutes, 3),
+        "sums": sums,
+        "loss": 100 * (1 - sums["received"] / sums["sent"]) if sums["sent"] else None,
+        "fastest": min(known, default=None),
+        "slowest": max(known, default=None),
+    }
+
+
+def _minutes(rows: dict[datetime, dict[str, Any]], minutes: int) -> list[dict[str, Any]]:
+    """One entry a minute, oldest first, for the chart of losses."""
+    last = minute_of(timezone.now())
+    shown = []
+    for back in range(minutes - 1, -1, -1):
+        row = rows.get(last - timedelta(minutes=back))
+        lost = 1 - row["received"] / row["sent"] if row and row["sent"] else 0.0
+        shown.append({"sent": row["sent"] if row else 0, "lost": lost, "back": back})
+    return shown
