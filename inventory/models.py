@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models
 
 from core.text import natural_key
-from tenancy.models import TeamManager, TeamModel
+from tenancy.models import TeamModel
 
 
 class TopologySource(TeamModel):
@@ -22,14 +22,17 @@ class TopologySource(TeamModel):
     port = models.PositiveIntegerField(default=179)
     local_as = models.PositiveBigIntegerField(default=65000)
     peer_as = models.PositiveBigIntegerField(default=65000)
-    router_id = models.GenericIPAddressField(protocol="IPv4", default="192.0.2.1")
+    router_id = models.GenericIPAddressField(protocol="IPv4", default="192.0.2.2")
     hold_time_s = models.PositiveIntegerField(default=9)
     enabled = models.BooleanField(default=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     # One clear sentence about what is wrong, empty while all is well.
     problem = models.CharField(max_length=300, blank=True)
+    # Counts the listener's starts of ExaBGP for this source; each start is at most one session.
+    run = models.PositiveBigIntegerField(default=0)
     # Counts established sessions; what a session has not announced again is swept at its End-of-RIB.
     session = models.PositiveBigIntegerField(default=0)
+    session_began = models.DateTimeField(null=True)
     heard = models.DateTimeField(null=True)
     synced = models.DateTimeField(null=True)
 
@@ -46,7 +49,7 @@ class TopologyUpdate(TeamModel):
     source = models.ForeignKey(
         TopologySource, on_delete=models.CASCADE, related_name="updates", db_constraint=False
     )
-    # Which start of ExaBGP said it: a restarted listener begins a new run, and lines of an older one are void.
+    # The run of the source that said it; lines of an older run are void.
     run = models.PositiveBigIntegerField()
     line = models.TextField()
     created = models.DateTimeField(auto_now_add=True)

@@ -1,0 +1,383 @@
+"""The `listener` role: a real ExaBGP for every enabled topology source of every team, its lines stored in order.
+
+A run is one start of ExaBGP and at most one BGP session: a consumer that lost anything gets no replay, so whatever
+breaks (ExaBGP, its helper, the session, we) ends the run, and the next one hears everything again.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import random
+import re
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, IntegrityError, InterfaceError, connection
+from django.db.models import F
+from django.utils import timezone
+
+from core import live, outbound
+from core.drain import nudge
+from core.roles import keep_beating
+from core.scope import team_scope
+from inventory.bgpls import adapter, exabgp
+from inventory.models import TopologySource, TopologyUpdate
+from tenancy.models import Team
+
+log = logging.getLogger("netops.listener")
+
+REREAD_S = 3.0
+FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.5, 15.0
+UP_LIMIT_S = 20.0
+HEARD_EVERY_S = 1.0
+BATCH, BACKLOG = 500, 5000
+MAX_LINE = 4 << 20
+
+_TYPE = re.compile(r'\{ "exabgp": [^{}\[\]]{0,500}?"type": "(\w+)"')
+_NOTIFICATION = re.compile(r"notification (?:sent|received) \((\d+),(\d+)\)")
+_HINTS = {
+    ("2", "2"): "check the local and the peer AS of the source",
+    ("2", "3"): "give the source another router ID",
+    ("2", "7"): "let the peer speak BGP-LS with us",
+    ("6", "5"): "make us a neighbour of the peer",
+}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What of a TopologySource makes a run; a change of it starts a new one."""
+
+    team_id: int
+    id: int
+    name: str
+    host: str
+    port: int
+    local_as: int
+    peer_as: int
+    router_id: str
+    hold_time_s: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.host}:{self.port})"
+
+
+class Lost(Exception):
+    """A run is over; the text is one sentence for the user."""
+
+
+def main() -> int:
+    """Entry point of the role; Django is set up."""
+    asyncio.run(_listen())
+    return 0
+
+
+async def _listen() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    Path(settings.DATA, "run").mkdir(mode=0o700, exist_ok=True)
+    feeds: dict[Source, asyncio.Task[None]] = {}
+    ready = False
+    while not stop.is_set():
+        with suppress(DatabaseError, InterfaceError):
+            wanted = await _in_database(_enabled_sources)
+            await _reconcile(feeds, wanted)
+            if not ready:
+                keep_beating("listener")
+                ready = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), REREAD_S)
+    await _reconcile(feeds, set())
+
+
+async def _reconcile(feeds: dict[Source, asyncio.Task[None]], wanted: set[Source]) -> None:
+    gone = [source for source, task in feeds.items() if source not in wanted or task.done()]
+    for source in gone:
+        feeds[source].cancel()
+    # All at once: each may take a while to say goodbye to its peer.
+    for ended in await asyncio.gather(*(feeds.pop(source) for source in gone), return_exceptions=True):
+        if isinstance(ended, Exception):
+            log.error("a source's task broke and starts again", exc_info=ended)
+    for source in wanted - feeds.keys():
+        feeds[source] = asyncio.create_task(_feed(source))
+
+
+async def _feed(source: Source) -> None:
+    """Runs for one source, for ever, with back-off."""
+    backoff, told, reached = FIRST_BACKOFF_S, "", True
+    while True:
+        run = Run(source)
+        try:
+            await run.serve(probe_first=not reached)
+        except (Lost, OSError) as lost:
+            sentence = str(lost) if isinstance(lost, Lost) else f"ExaBGP cannot be started: {lost.strerror or lost}."
+            if sentence != told:
+                told = sentence
+                log.warning("%s: %s", source, told)
+            with suppress(DatabaseError, InterfaceError):
+                await _in_database(_set_problem, source, told)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("%s: the database does not answer (%s)", source, type(error).__name__)
+        if run.was_up:
+            backoff, told = FIRST_BACKOFF_S, ""
+        reached = run.was_up
+        # Full jitter keeps many sources from calling one reflector together.
+        await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311
+        backoff = min(backoff * 2, LAST_BACKOFF_S)
+
+
+class Run:
+    """One start of ExaBGP."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.was_up = False
+        self._number = 0
+        self._peer = ""
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue(BACKLOG)
+        self._up = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._heard = self._said = 0.0
+        self._last_words = ""
+
+    async def serve(self, *, probe_first: bool) -> None:
+        """Until it is over; always ends with Lost or a database error."""
+        source = self.source
+        try:
+            target = await asyncio.to_thread(outbound.resolve, source.host, source.port)
+        except ValidationError as error:
+            raise Lost(" ".join(error.messages)) from None
+        self._peer = target.address
+        if probe_first:
+            await self._probe()
+        self._number = await _in_database(_begin_run, source)
+        folder = Path(settings.DATA, "run")
+        socket, file = (folder / f"bgpls-{source.id}.{end}" for end in ("sock", "conf"))
+        socket.unlink(missing_ok=True)
+        peer = exabgp.Peer(
+            target.address, source.port, source.local_as, source.peer_as, source.router_id, source.hold_time_s
+        )
+        file.write_text(exabgp.config(peer, socket))
+        server = await asyncio.start_unix_server(self._hear, socket, limit=MAX_LINE)
+        process = await asyncio.create_subprocess_exec(
+            *exabgp.command(file),
+            env=exabgp.environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=partial(_die_with, os.getpid()),
+        )
+        try:
+            await self._until_over(process)
+        finally:
+            server.close()
+            await _end(process)
+            for path in (socket, file):
+                path.unlink(missing_ok=True)
+
+    async def _until_over(self, process: asyncio.subprocess.Process) -> None:
+        tasks = [asyncio.create_task(each) for each in (self._store(), self._watch(process), self._limit())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """What ExaBGP itself writes is about what is wrong with it."""
+        assert process.stdout
+        last = ""
+        while line := await process.stdout.readline():
+            text = adapter.clean(line.decode(errors="replace"), 200)
+            last = text if text and not text.startswith("advice") else last
+            log.debug("%s: exabgp: %s", self.source, text)
+        status = await process.wait()
+        self._last_words = f"ExaBGP ended with {status}{': ' if last else ''}{last}."
+        await self._lines.put(None)
+        await asyncio.Future()
+
+    async def _limit(self) -> None:
+        try:
+            await asyncio.wait_for(self._up.wait(), UP_LIMIT_S)
+        except TimeoutError:
+            raise await self._why("") from None
+        await asyncio.Future()
+
+    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve the helper that ExaBGP started: its lines, as they come, into the queue."""
+        try:
+            while line := await reader.readline():
+                await self._lines.put(line.decode(errors="replace").replace("\0", ""))
+        except (ValueError, OSError):
+            self._last_words = f"ExaBGP said a line of over {MAX_LINE} bytes, or its helper broke."
+        finally:
+            writer.close()
+            await self._lines.put(None)
+
+    async def _store(self) -> None:
+        """Lines into rows, in order, a batch at a time; a database that is away holds ExaBGP up, and then the peer."""
+        over: Lost | None = None
+        while over is None:
+            batch: list[str] = []
+            line = await self._lines.get()
+            while True:
+                if line is None:
+                    over = Lost(self._last_words or "ExaBGP's helper ended.")
+                else:
+                    over = await self._judge(line, batch)
+                if over or len(batch) >= BATCH or self._lines.empty():
+                    break
+                line = self._lines.get_nowait()
+            await self._save(batch)
+        raise over
+
+    async def _judge(self, line: str, batch: list[str]) -> Lost | None:
+        """Keep a line in `batch` if it is worth a row; Lost once the session is over."""
+        match = _TYPE.match(line)
+        kind = match[1] if match else ""
+        if kind in ("update", "keepalive"):
+            self._heard = asyncio.get_running_loop().time()
+        if kind == "update":
+            batch.append(line)
+        if kind != "state":
+            return None
+        for event in adapter.parse(line)[0]:
+            if isinstance(event, adapter.SessionUp):
+                self.was_up = True
+                self._up.set()
+                self._heard = asyncio.get_running_loop().time()
+                batch.append(line)
+            elif isinstance(event, adapter.SessionDown):
+                if self.was_up:
+                    batch.append(line)
+                return await self._why(event.reason)
+        return None
+
+    async def _save(self, batch: list[str]) -> None:
+        while True:
+            try:
+                if batch:
+                    await _in_database(_store_lines, self.source, self._number, batch)
+                    batch = []
+                await self._tell_heard()
+                return
+            except IntegrityError:
+                raise Lost("The source was deleted.") from None
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("%s: lines wait, the database does not answer (%s)", self.source, type(error).__name__)
+                await asyncio.sleep(1)
+
+    async def _tell_heard(self) -> None:
+        if self._heard < self._said + HEARD_EVERY_S:
+            return
+        self._said = asyncio.get_running_loop().time()
+        if not await _in_database(_set_heard, self.source, self._number):
+            await asyncio.sleep(LAST_BACKOFF_S)
+            raise Lost("Another listener has taken this source over: run one listener only.")
+
+    async def _why(self, reason: str) -> Lost:
+        """Why there is no session (any more)."""
+        if self.was_up:
+            return Lost(f"The session with {self._peer} was lost: {reason or 'no reason given'}.")
+        if match := _NOTIFICATION.search(reason):
+            hint = _HINTS.get((match[1], match[2]), "check the BGP settings on both sides")
+            return Lost(f"{self.source.host} refused the session ({reason}): {hint}.")
+        try:
+            await self._probe()
+        except Lost as lost:
+            return lost
+        where = f"{self.source.host} port {self.source.port}"
+        return Lost(f"{where} accepts connections but not our BGP session: make us a neighbour of the peer.")
+
+    async def _probe(self) -> None:
+        """Raises Lost where nothing accepts connections."""
+        where = f"{self.source.host} port {self.source.port}"
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(self._peer, self.source.port), 5)
+        except TimeoutError:
+            raise Lost(f"{where} does not answer: check the address and the firewalls on the way.") from None
+        except ConnectionRefusedError:
+            raise Lost(f"{where} refuses connections: start the BGP speaker there or correct the port.") from None
+        except OSError as error:
+            raise Lost(f"{where} cannot be reached: {os.strerror(error.errno or 0)}.") from None
+        writer.close()
+
+
+def _die_with(parent: int) -> None:
+    """In the child: end when the listener does, however it ends."""
+    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+_libc = ctypes.CDLL(None)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """SIGTERM lets ExaBGP say goodbye to its peer."""
+    if process.returncode is None:
+        process.terminate()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 2)
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+# The database, from threads that give their connection back
+
+
+async def _in_database(function: Callable[..., T], *args: Any) -> T:
+    def call() -> T:
+        try:
+            return function(*args)
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(call)
+
+
+def _enabled_sources() -> set[Source]:
+    names = ("id", "name", "host", "port", "local_as", "peer_as", "router_id", "hold_time_s")
+    found = set()
+    for team_id in Team.objects.values_list("id", flat=True):
+        with team_scope(team_id):
+            rows = TopologySource.objects.filter(enabled=True).values(*names)
+            found |= {Source(team_id=team_id, **row) for row in rows}
+    return found
+
+
+def _begin_run(source: Source) -> int:
+    with team_scope(source.team_id):
+        TopologySource.objects.filter(pk=source.id).update(run=F("run") + 1)
+        return int(TopologySource.objects.values_list("run", flat=True).get(pk=source.id))
+
+
+def _store_lines(source: Source, run: int, lines: list[str]) -> None:
+    with team_scope(source.team_id):
+        TopologyUpdate.objects.bulk_create(TopologyUpdate(source_id=source.id, run=run, line=line) for line in lines)
+        nudge("topology", source.team_id, source.id)
+
+
+def _set_heard(source: Source, run: int) -> int:
+    with team_scope(source.team_id):
+        return int(TopologySource.objects.filter(pk=source.id, run=run).update(heard=timezone.now()))
+
+
+def _set_problem(source: Source, text: str) -> None:
+    with team_scope(source.team_id):
+        mine = TopologySource.objects.filter(pk=source.id)
+        if mine.exclude(problem=text[:300]).update(problem=text[:300]):
+            live.publish(source.team_id, "topology")

@@ -1,0 +1,373 @@
+"""The link-state database of one source: events of the adapter applied to rows, one batch at a time.
+
+A batch first makes sure that every row its announcements speak of exists (down, as yet), so that applying them in
+order is memory alone; then whatever changed is written.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Model, Q
+
+from inventory.bgpls import adapter
+from inventory.models import (
+    Device,
+    HalfLink,
+    Interface,
+    Link,
+    Prefix,
+    TopologyEvent,
+    TopologySource,
+    sorted_name,
+)
+
+_HALF_LINK_FIELDS = {
+    "igp_metric": "metric",
+    "te_metric": "TE metric",
+    "max_bandwidth": "bandwidth",
+    "delay_us": "delay",
+    "adjacency_sids": "adjacency SIDs",
+}
+
+
+class LinkState:
+    """Rows of `source` while a batch is applied. Then `events` tell what changed and `flipped` which links did."""
+
+    def __init__(self, source: TopologySource, at: datetime) -> None:
+        self.source, self.at = source, at
+        self.events: list[TopologyEvent] = []
+        # Links whose state changed on the way: as it is now, as it was before the batch, and why it changed last.
+        self.flipped: dict[int, tuple[Link, str, str]] = {}
+        self.devices: dict[str, Device] = {}
+        self.half_links: dict[str, HalfLink] = {}
+        self.prefixes: dict[str, Prefix] = {}
+        self.links: dict[str, Link] = {}
+        self._by_id: dict[int, Device] = {}
+        self._links: dict[int, Link] = {}
+        self._halves: dict[int, list[HalfLink]] = defaultdict(list)
+        self._dirty: dict[type[Model], dict[int, Any]] = defaultdict(dict)
+        self._renamed: set[int] = set()
+
+    def apply(self, events: Sequence[adapter.Event]) -> None:
+        """Node, link and prefix events of one session, in order."""
+        self._load(events)
+        for event in events:
+            match event:
+                case adapter.NodeUp():
+                    self._node_up(event)
+                case adapter.HalfLinkUp():
+                    self._half_link_up(event)
+                case adapter.PrefixUp():
+                    self._prefix_up(event)
+                case adapter.Seen(kind, key):
+                    if row := self._row(kind, key):
+                        self._announced(row)
+                case adapter.Down(kind, key):
+                    if row := self._row(kind, key):
+                        self._down(row, "withdrawn")
+        self._write()
+
+    def sweep(self) -> None:
+        """Take down what this session has not announced."""
+        gone = Q(source=self.source, up=True, session__lt=self.source.session)
+        half_links = list(HalfLink.objects.filter(gone).select_related("link").order_by("id"))
+        self._know(half_links)
+        rows: list[Device | HalfLink | Prefix] = [*half_links]
+        rows += Prefix.objects.filter(gone).select_related("device").order_by("id")
+        rows += Device.objects.filter(gone).order_by("id")
+        for row in rows:
+            self._down(row, "not announced again")
+        self._write()
+
+    # What the rows are
+
+    def _load(self, events: Sequence[adapter.Event]) -> None:
+        node_ids: dict[str, adapter.NodeId] = {}
+        for event in events:
+            match event:
+                case adapter.NodeUp(node) | adapter.PrefixUp(node=node):
+                    node_ids[node.key] = node
+                case adapter.HalfLinkUp(local=local, remote=remote):
+                    node_ids[local.key], node_ids[remote.key] = local, remote
+        keys: dict[str, set[str]] = defaultdict(set)
+        for event in events:
+            if isinstance(event, adapter.Down | adapter.Seen):
+                keys[event.kind].add(event.key)
+        names = {event.key: event.name for event in events if isinstance(event, adapter.NodeUp) and event.name}
+        self._load_devices(node_ids, names, keys["device"])
+        ups = {event.key: event for event in events if isinstance(event, adapter.HalfLinkUp)}
+        self._load_half_links(ups, keys["half_link"])
+        prefixes = {event.key: event for event in events if isinstance(event, adapter.PrefixUp)}
+        self._load_prefixes(prefixes, keys["prefix"])
+        self._name_links()
+
+    def _load_devices(self, nodes: dict[str, adapter.NodeId], names: dict[str, str], more: set[str]) -> None:
+        found = Device.objects.filter(source=self.source, key__in=nodes.keys() | more)
+        self.devices = {device.key: device for device in found}
+        missing = [
+            Device(
+                source=self.source, key=key, igp_router_id=node.igp_router_id, up=False, changed=self.at,
+                **sorted_name(names.get(key, node.igp_router_id)),
+            )
+            for key, node in nodes.items()
+            if key not in self.devices
+        ]  # fmt: skip
+        self.devices |= {device.key: device for device in Device.objects.bulk_create(missing)}
+        self._by_id = {device.pk: device for device in self.devices.values()}
+
+    def _load_half_links(self, ups: dict[str, adapter.HalfLinkUp], more: set[str]) -> None:
+        found = HalfLink.objects.filter(source=self.source, key__in=ups.keys() | more).select_related("link")
+        self.half_links = {half.key: half for half in found}
+        missing = {key: event for key, event in ups.items() if key not in self.half_links}
+        self._load_links(missing.values())
+        interfaces = self._load_interfaces(missing.values())
+        made = HalfLink.objects.bulk_create(
+            HalfLink(
+                source=self.source,
+                key=key,
+                device=self.devices[event.local.key],
+                remote_device=self.devices[event.remote.key],
+                interface=interfaces[key],
+                link=self.links[self._link_key(event)],
+                local_address=event.local_address,
+                remote_address=event.remote_address,
+                up=False,
+                changed=self.at,
+                **_attributes(event),
+            )
+            for key, event in missing.items()
+        )
+        self.half_links |= {half.key: half for half in made}
+        self._know(self.half_links.values())
+
+    def _know(self, half_links: Iterable[HalfLink]) -> None:
+        """Have every half of the links of these, each row once, and both their devices."""
+        known = {half.pk: half for half in half_links}
+        made = {link.pk: link for link in self.links.values()}
+        self._links = {half.link_id: half.link for half in known.values()} | made
+        self._halves.clear()
+        for row in HalfLink.objects.filter(link__in=self._links).order_by("id"):
+            half = known.setdefault(row.pk, row)
+            half.link = self._links[half.link_id]
+            self._halves[half.link_id].append(half)
+        ends = {pk for half in known.values() for pk in (half.device_id, half.remote_device_id)}
+        self._by_id |= {device.pk: device for device in Device.objects.filter(pk__in=ends - self._by_id.keys())}
+        for half in known.values():
+            half.device, half.remote_device = self._by_id[half.device_id], self._by_id[half.remote_device_id]
+
+    def _ends(self, event: adapter.HalfLinkUp) -> tuple[str, str]:
+        near, far = _end(event.local_address, event.local_id), _end(event.remote_address, event.remote_id)
+        # Where one end has no name of its own (the pseudonode of a LAN), the two devices are all that tells.
+        return (near, far) if near and far else ("", "")
+
+    def _link_key(self, event: adapter.HalfLinkUp) -> str:
+        near, far = self._ends(event)
+        ends = (f"{self.devices[event.local.key].pk} {near}", f"{self.devices[event.remote.key].pk} {far}")
+        return "|".join(sorted(ends))
+
+    def _load_links(self, events: Iterable[adapter.HalfLinkUp]) -> None:
+        wanted = {self._link_key(event): event for event in events}
+        self.links = {link.key: link for link in Link.objects.filter(key__in=wanted)}
+        missing = []
+        for key, event in wanted.items():
+            if key not in self.links:
+                ends = self.devices[event.local.key], self.devices[event.remote.key]
+                a, z = sorted(ends, key=lambda device: (device.sort_key, device.pk))
+                name = sorted_name(_link_name(a, z))
+                missing.append(Link(key=key, a_device=a, z_device=z, changed=self.at, **name))
+                self._renamed |= {a.pk}
+        for link in Link.objects.bulk_create(missing):
+            self.links[link.key] = link
+
+    def _load_interfaces(self, events: Iterable[adapter.HalfLinkUp]) -> dict[str, Interface]:
+        """By the key of the half-link that leaves through it."""
+        wanted = {event.key: (self.devices[event.local.key].pk, _interface_name(event)) for event in events}
+        devices = {device for device, _ in wanted.values()}
+        found = {(each.device_id, each.name): each for each in Interface.objects.filter(device__in=devices)}
+        missing = {}
+        for event in events:
+            if (place := wanted[event.key]) not in found:
+                missing[place] = Interface(device_id=place[0], name=place[1], address=event.local_address)
+        found |= {(each.device_id, each.name): each for each in Interface.objects.bulk_create(missing.values())}
+        return {key: found[place] for key, place in wanted.items()}
+
+    def _load_prefixes(self, ups: dict[str, adapter.PrefixUp], more: set[str]) -> None:
+        found = Prefix.objects.filter(source=self.source, key__in=ups.keys() | more).select_related("device")
+        self.prefixes = {prefix.key: prefix for prefix in found}
+        made = Prefix.objects.bulk_create(
+            Prefix(
+                source=self.source, key=key, device=self.devices[event.node.key], prefix=event.prefix,
+                metric=event.metric, up=False, changed=self.at,
+            )
+            for key, event in ups.items()
+            if key not in self.prefixes
+        )  # fmt: skip
+        self.prefixes |= {prefix.key: prefix for prefix in made}
+
+    def _row(self, kind: adapter.Kind, key: str) -> Device | HalfLink | Prefix | None:
+        rows: dict[str, dict[str, Any]] = {
+            "device": self.devices,
+            "half_link": self.half_links,
+            "prefix": self.prefixes,
+        }
+        row: Device | HalfLink | Prefix | None = rows[kind].get(key)
+        return row
+
+    # What happens to them
+
+    def _node_up(self, event: adapter.NodeUp) -> None:
+        device = self.devices[event.key]
+        before = device.name
+        if event.name and event.name != before:
+            device.name, device.sort_key = sorted_name(event.name).values()
+            self._renamed.add(device.pk)
+        if event.router_id:
+            device.router_id = event.router_id
+        if not device.up:
+            self._up(device)
+        elif device.name != before:
+            self._changed(device, f"{before} is now called {device.name}")
+        self._announced(device)
+
+    def _half_link_up(self, event: adapter.HalfLinkUp) -> None:
+        half = self.half_links[event.key]
+        changes = []
+        for field, value in _attributes(event).items():
+            before = getattr(half, field)
+            if before != value:
+                setattr(half, field, value)
+                changes.append(f"{_HALF_LINK_FIELDS[field]} {before} → {value}")
+        if not half.up:
+            self._up(half)
+        elif changes:
+            self._changed(half, f"{half}: {', '.join(changes)}")
+        self._announced(half)
+
+    def _prefix_up(self, event: adapter.PrefixUp) -> None:
+        prefix = self.prefixes[event.key]
+        before, prefix.metric = prefix.metric, event.metric
+        if not prefix.up:
+            self._up(prefix)
+        elif before != event.metric:
+            self._changed(prefix, f"{prefix} at {prefix.device}: metric {before} → {event.metric}")
+        self._announced(prefix)
+
+    def _announced(self, row: Device | HalfLink | Prefix) -> None:
+        if row.up and row.session != self.source.session:
+            row.session = self.source.session
+            self._save(row)
+
+    def _up(self, row: Device | HalfLink | Prefix) -> None:
+        row.up, row.changed = True, self.at
+        self._save(row)
+        self._event(row, f"{_kind(row)}_up", f"{_label(row)} is announced")
+        if isinstance(row, HalfLink):
+            self._check_two_way(row.link, f"{row} is announced")
+
+    def _down(self, row: Device | HalfLink | Prefix, why: str) -> None:
+        if not row.up:
+            return
+        row.up, row.changed = False, self.at
+        self._save(row)
+        self._event(row, f"{_kind(row)}_down", f"{_label(row)} was {why}")
+        if isinstance(row, HalfLink):
+            self._check_two_way(row.link, f"{row} was {why}")
+
+    def _changed(self, row: Device | HalfLink | Prefix, text: str) -> None:
+        row.changed = self.at
+        self._save(row)
+        self._event(row, f"{_kind(row)}_changed", text)
+
+    def _check_two_way(self, link: Link, why: str) -> None:
+        """A link is up while both directions are announced (ISO 10589 section 7.2.8)."""
+        ways = {(half.device_id, half.remote_device_id) for half in self._halves[link.pk] if half.up}
+        both = any(near != far and (far, near) in ways for near, far in ways)
+        state = Link.State.UP if both else Link.State.DOWN
+        if link.state == state:
+            return
+        before = self.flipped[link.pk][1] if link.pk in self.flipped else link.state
+        self.flipped[link.pk] = (link, before, why)
+        link.state, link.changed = state, self.at
+        self._save(link)
+        self._event(link, f"link_{state.value}", f"Link {link.name} is {state.value}: {why}")
+
+    def _save(self, row: Any) -> None:
+        self._dirty[type(row)][row.pk] = row
+
+    def _event(self, row: Device | HalfLink | Prefix | Link, kind: str, text: str) -> None:
+        device = row if isinstance(row, Device) else None if isinstance(row, Link) else row.device
+        link = row if isinstance(row, Link) else row.link if isinstance(row, HalfLink) else None
+        event = TopologyEvent(at=self.at, kind=kind, text=text[:300], device=device, link=link)
+        self.events.append(event)
+
+    # Writing
+
+    def _write(self) -> None:
+        self._name_links()
+        fields: dict[type[Model], list[str]] = {
+            Device: ["name", "sort_key", "router_id", "up", "session", "changed"],
+            HalfLink: [*_HALF_LINK_FIELDS, "up", "session", "changed"],
+            Link: ["name", "sort_key", "a_device", "z_device", "state", "changed"],
+            Prefix: ["metric", "up", "session", "changed"],
+        }
+        for model, rows in self._dirty.items():
+            model._default_manager.bulk_update(rows.values(), fields[model], batch_size=500)
+        self._dirty.clear()
+
+    def _name_links(self) -> None:
+        """Name the links of renamed devices, and all parallels of a new link, after what their devices are called."""
+        if not self._renamed:
+            return
+        touched = Q(a_device__in=self._renamed) | Q(z_device__in=self._renamed)
+        in_memory = self._links | self._dirty[Link]
+        pairs: dict[frozenset[int], list[Link]] = defaultdict(list)
+        for link in Link.objects.filter(touched).select_related("a_device", "z_device").order_by("id"):
+            link = in_memory.get(link.pk, link)
+            pairs[frozenset((link.a_device_id, link.z_device_id))].append(link)
+        for parallels in pairs.values():
+            for link in parallels:
+                ends = [self._by_id.get(end.pk, end) for end in (link.a_device, link.z_device)]
+                a, z = sorted(ends, key=lambda device: (device.sort_key, device.pk))
+                name = _link_name(a, z)
+                if len(parallels) > 1:
+                    name += f" ({_address_of(link, a)})"
+                if (link.name, link.a_device_id) != (name, a.pk):
+                    link.a_device, link.z_device = a, z
+                    link.name, link.sort_key = sorted_name(name).values()
+                    self._save(link)
+        self._renamed.clear()
+
+
+def _attributes(event: adapter.HalfLinkUp) -> dict[str, Any]:
+    found = {field: getattr(event, field) for field in _HALF_LINK_FIELDS}
+    return found | {"adjacency_sids": list(event.adjacency_sids)}
+
+
+def _end(address: str | None, identifier: int | None) -> str:
+    return address or ("" if identifier is None else f"#{identifier}")
+
+
+def _interface_name(event: adapter.HalfLinkUp) -> str:
+    return _end(event.local_address, event.local_id) or f"to {event.remote.igp_router_id}"
+
+
+def _link_name(a: Device, z: Device) -> str:
+    return "–".join(name if len(name) <= 36 else f"{name[:35]}…" for name in (a.name, z.name))
+
+
+def _address_of(link: Link, device: Device) -> str:
+    """The end of a link at one device, from its key."""
+    ends = dict(end.split(" ", 1) for end in link.key.split("|"))
+    return ends.get(str(device.pk)) or str(link.pk)
+
+
+def _kind(row: Device | HalfLink | Prefix) -> str:
+    return {Device: "device", HalfLink: "half_link", Prefix: "prefix"}[type(row)]
+
+
+def _label(row: Device | HalfLink | Prefix) -> str:
+    if isinstance(row, Prefix):
+        return f"Prefix {row} at {row.device}"
+    return f"Half-link {row}" if isinstance(row, HalfLink) else f"Device {row}"

@@ -1,0 +1,216 @@
+"""Every write on the inventory. All run inside the team's scope."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from core import live, outbound
+from core.scope import current_team_id
+from inventory import hooks
+from inventory.bgpls import adapter
+from inventory.linkstate import LinkState
+from inventory.models import (
+    Endpoint,
+    Link,
+    Topology,
+    TopologyEvent,
+    TopologySource,
+    TopologyUpdate,
+    sorted_name,
+)
+from ticketing.services import incident_clear, incident_report
+
+log = logging.getLogger("netops.inventory")
+
+# How long a session may take to its End-of-RIB before what it has not announced counts as gone.
+SYNC_LIMIT = timedelta(seconds=60)
+
+
+def source_create(*, name: str, host: str, port: int = 179, **fields: Any) -> TopologySource:
+    """A BGP-LS peer to listen to; raises ValidationError that names the field."""
+    source = TopologySource(name=name, host=host, port=port, **fields)
+    _source_check(source)
+    source.save()
+    return source
+
+
+def source_update(*, source: TopologySource, **fields: Any) -> TopologySource:
+    """Change what is given; the listener takes it up within seconds."""
+    for name, value in fields.items():
+        setattr(source, name, value)
+    _source_check(source)
+    source.save(update_fields=list(fields))
+    return source
+
+
+def source_delete(*, source: TopologySource) -> None:
+    """Forget a source and everything it told."""
+    name = source.name
+    source.delete()
+    topology_changed([_event("source_deleted", f"{name} was deleted with all it told", timezone.now())])
+
+
+def _source_check(source: TopologySource) -> None:
+    if 0 < source.hold_time_s < 3:
+        raise ValidationError({"hold_time_s": "Give 3 seconds or more (RFC 4271)."})
+    for field in ("local_as", "peer_as"):
+        if not 1 <= getattr(source, field) < 2**32:
+            raise ValidationError({field: "An AS number is 1 to 4294967295."})
+    if not 1 <= source.port <= 65535:
+        raise ValidationError({"port": "A port is 1 to 65535."})
+    source.full_clean(exclude=["state", "problem", "session_began", "heard", "synced"])
+    outbound.resolve(source.host, source.port)
+
+
+def endpoint_set(*, name: str, address: str) -> Endpoint:
+    """Make the endpoint `name`, or move it to `address`; raises ValidationError."""
+    found = Endpoint.objects.filter(name=name).first()
+    endpoint: Endpoint = found or Endpoint(**sorted_name(name))
+    if found and found.address == address:
+        return endpoint
+    endpoint.address = address
+    endpoint.full_clean()
+    endpoint.save()
+    text = f"Endpoint {name} is at {endpoint.address}"
+    topology_changed([_event("endpoint_set", text, timezone.now())])
+    return endpoint
+
+
+def apply_updates(source: TopologySource, rows: Sequence[TopologyUpdate]) -> None:
+    """Apply lines of ExaBGP in order: the drain "topology" holds the row lock of `source` and deletes them after."""
+    now = timezone.now()
+    state = LinkState(source, now)
+    before = _told(source)
+    pending: list[adapter.Event] = []
+    told: list[TopologyEvent] = []
+    malformed = 0
+    for row in rows:
+        if row.run != source.run:
+            continue
+        events, wrong = adapter.parse(row.line)
+        malformed += wrong
+        for event in events:
+            if isinstance(event, adapter.SessionUp | adapter.SessionDown | adapter.EndOfRib):
+                state.apply(pending)
+                pending = []
+                told += _session_event(source, state, event, row.created)
+            else:
+                pending.append(event)
+    state.apply(pending)
+    if malformed:
+        log.warning("%s: %d things it said made no sense and were left out", source, malformed)
+    _finish(source, state, told, before)
+
+
+def _session_event(source: TopologySource, state: LinkState, event: adapter.Event, at: datetime) -> list[TopologyEvent]:
+    match event:
+        case adapter.SessionUp():
+            source.session += 1
+            source.session_began, source.state, source.problem = at, source.State.SYNCING, ""
+            return [_event("session_up", f"{source}: the session is up", at)]
+        case adapter.SessionDown(reason):
+            source.problem = f"The session with {source.host} was lost: {reason or 'no reason given'}."[:300]
+            return [_event("session_down", f"{source}: the session was lost: {reason}", at)]
+    return _synced(source, state, at)
+
+
+def _synced(source: TopologySource, state: LinkState, at: datetime) -> list[TopologyEvent]:
+    if source.state != source.State.SYNCING:
+        return []
+    state.sweep()
+    source.state, source.synced = source.State.LIVE, at
+    return [_event("source_live", f"{source}: everything was announced", at)]
+
+
+def _told(source: TopologySource) -> tuple[Any, ...]:
+    return source.session, source.session_began, source.state, source.problem, source.synced
+
+
+def _finish(source: TopologySource, state: LinkState, told: list[TopologyEvent], before: tuple[Any, ...]) -> None:
+    if _told(source) != before:
+        # Not `heard` and `run`: those are the listener's.
+        source.save(update_fields=["session", "session_began", "state", "problem", "synced"])
+    if state.events:
+        topology_changed([*told, *state.events])
+        _report_links(state)
+    elif told:
+        _store(told, _topology().version)
+        live.publish(current_team_id(), "topology")
+
+
+def topology_changed(events: Sequence[TopologyEvent]) -> int:
+    """Bump the version of the team's graph, write `events` under it and tell whom it concerns; the new version."""
+    topology = Topology.objects.select_for_update().get_or_create()[0]
+    topology.version, topology.changed = topology.version + 1, timezone.now()
+    topology.save(update_fields=["version", "changed"])
+    _store(events, topology.version)
+    for hook in hooks.on_topology_change:
+        hook(current_team_id(), topology.version)
+    live.publish(current_team_id(), "topology")
+    return int(topology.version)
+
+
+def _topology() -> Topology:
+    return Topology.objects.first() or Topology()
+
+
+def _store(events: Sequence[TopologyEvent], version: int) -> None:
+    for event in events:
+        event.version = version
+    TopologyEvent.objects.bulk_create(events)
+
+
+def _event(kind: str, text: str, at: datetime) -> TopologyEvent:
+    return TopologyEvent(at=at, kind=kind, text=text[:300])
+
+
+def _report_links(state: LinkState) -> None:
+    """Incidents of the links that are not as they were before the batch; in a fixed order, against deadlocks."""
+    for pk in sorted(state.flipped):
+        link, before, why = state.flipped[pk]
+        if link.state == before:
+            continue
+        element = {"kind": "link", "element": f"link:{pk}", "source": "topology"}
+        if link.state == Link.State.UP:
+            incident_clear(**element, reason=f"{why}; both directions are announced")
+            continue
+        evidence = {"version": _topology().version, "reason": why}
+        incident_report(**element, title=f"Link {link.name} is down", evidence=evidence, reason=why)
+
+
+def mark_stale(*, now: datetime | None = None) -> int:
+    """Mark sources not heard for their hold time, sweep sessions whose End-of-RIB never came; how many changed.
+
+    A source that a worker is draining is left to the next round.
+    """
+    now = now or timezone.now()
+    changed = 0
+    sources = TopologySource.objects.exclude(state=TopologySource.State.WAITING).select_for_update(
+        skip_locked=True, no_key=True
+    )
+    for source in sources.order_by("id"):
+        before, state, told = _told(source), LinkState(source, now), list[TopologyEvent]()
+        silent = source.heard is None or now - source.heard > timedelta(seconds=source.hold_time_s or 90)
+        if silent and source.state != source.State.STALE:
+            source.state = source.State.STALE
+            source.problem = source.problem or f"Nothing was heard from {source.host} for {source.hold_time_s} s."
+            told = [_event("source_stale", f"{source} is stale; its last known topology is kept", now)]
+        elif not silent and source.state == source.State.STALE:
+            done = source.synced and source.session_began and source.synced >= source.session_began
+            source.state, source.problem = source.State.LIVE if done else source.State.SYNCING, ""
+        elif source.state == source.State.SYNCING and _overdue(source, now):
+            told = _synced(source, state, now)
+        if _told(source) != before:
+            changed += 1
+            _finish(source, state, told, before)
+    return changed
+
+
+def _overdue(source: TopologySource, now: datetime) -> bool:
+    if source.session_began and now - source.session_began < SYNC_LIMIT:
+        return False
+    return not TopologyUpdate.objects.filter(source=source).exists()
