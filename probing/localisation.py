@@ -24,7 +24,7 @@ Kind = Literal["link", "half_link", "access"]
 
 THRESHOLD = 8.0
 MARGIN = 3.0
-LEADERS = 16
+LEADERS = 32
 LIE = 0.005
 # Loss that all walks may have besides: the value that explains most is taken.
 USUAL = (0.0, 0.02, 0.05)
@@ -115,16 +115,15 @@ def localise(evidence: Sequence[WalkEvidence], candidates: Sequence[Candidate], 
     Walks may have different numbers of probes, also none. A link that a walk crosses in both directions counts twice.
     """
     evidence = [walk for walk in evidence if walk.sent > 0]
-    tries = [
-        (search, search.explain(1, max_faults)) for search in (_Search(evidence, candidates, its) for its in USUAL)
-    ]
-    search, found = max(tries, key=lambda its: its[0].objective(its[1][0]))
-    found = search.explain(3 if len(found[0]) < 2 else LEADERS, max_faults)
+    searches = [_Search(evidence, candidates, usual) for usual in USUAL]
+    search = max(searches, key=lambda its: its.objective(its.explain(1, max_faults)[0]))
+    found = search.explain(3, max_faults)
+    if len(found[0]) > 1:
+        found = search.explain(LEADERS, max_faults)
     best = found[0]
-    alone = search.scores([])
     rivals = [other for other in found if search.objective(other) > search.objective(best) - MARGIN]
     faults = [search.fault(best, place, rivals) for place in range(len(best)) if not search.background(best[place])]
-    table = sorted((search.line(index, *score) for index, score in enumerate(alone)), key=lambda its: -its.gain)
+    table = sorted((search.line(index, *score) for index, score in search.alone.items()), key=lambda its: -its.gain)
     return Verdict(tuple(fault for fault, _ in faults), tuple(table), all(stable for _, stable in faults))
 
 
@@ -172,6 +171,9 @@ class _Search:
             Counter(index for element in candidate.elements for index in where.get(element, ()))
             for candidate in self.candidates
         ]
+        self.relevant: Sequence[int] = range(len(self.candidates))
+        self.alone = self.scores([])
+        self.relevant = [index for index, (gain, _) in self.alone.items() if gain > 1]
 
     def background(self, fault: _Named) -> bool:
         """A little loss, more so on all walks alike, is the weather and no fault; it still has to be explained."""
@@ -192,11 +194,11 @@ class _Search:
     def handicap(self, candidate: int) -> float:
         return PRIOR[self.candidates[candidate].kind]
 
-    def scores(self, faults: Iterable[_Named]) -> list[tuple[float, float]]:
-        """For each candidate the most it would gain beside these faults, and its rate then."""
+    def scores(self, faults: Iterable[_Named]) -> dict[int, tuple[float, float]]:
+        """For each candidate worth a look the most it would gain beside these faults, and its rate then."""
         survivals = self.survivals(faults)
         now = [walk.likelihood(its) for walk, its in zip(self.walks, survivals, strict=True)]
-        return [self._score(crossings, survivals, now) for crossings in self.crossings]
+        return {index: self._score(self.crossings[index], survivals, now) for index in self.relevant}
 
     def _score(self, crossings: Counter[int], survivals: list[float], now: list[float]) -> tuple[float, float]:
         if not any(self.walks[walk].lost for walk in crossings):
@@ -216,14 +218,13 @@ class _Search:
 
     def explain(self, leaders: int, max_faults: int) -> list[list[_Named]]:
         """Explanations found from so many of the best candidates, and the empty one; the best first."""
-        alone = self.scores([])
-        order = sorted(range(len(alone)), key=lambda index: -alone[index][0])[:leaders]
+        order = sorted(self.relevant, key=lambda index: -self.alone[index][0])[:leaders]
         found = [[], *(self.improve(leader, max_faults) for leader in order)]
         return sorted(found, key=self.objective, reverse=True)
 
     def improve(self, leader: int, max_faults: int) -> list[_Named]:
         """Starting from one candidate, add and exchange faults as long as the objective grows."""
-        faults = [_Named(leader, self.scores([])[leader][1])]
+        faults = [_Named(leader, self.alone[leader][1])]
         while len(faults) < max_faults:
             index, gain, rate = self._best(faults)
             if gain <= THRESHOLD:
@@ -232,10 +233,11 @@ class _Search:
         return faults
 
     def _best(self, faults: Sequence[_Named]) -> tuple[int, float, float]:
+        """The candidate that would gain most beside these faults, its gain less its handicap, and its rate."""
         scores = self.scores(faults)
-        net = [gain - self.handicap(index) for index, (gain, _) in enumerate(scores)]
-        index = net.index(max(net))
-        return index, net[index], scores[index][1]
+        index = max(scores, key=lambda its: scores[its][0] - self.handicap(its))
+        gain, rate = scores[index]
+        return index, gain - self.handicap(index), rate
 
     def _exchange(self, faults: list[_Named]) -> list[_Named]:
         """Let the best candidate take each fault's place in turn, until each is the best in its own."""
@@ -256,7 +258,7 @@ class _Search:
         """
         named = faults[place].candidate
         scores = self.scores([*faults[:place], *faults[place + 1 :]])
-        net = {index: gain - self.handicap(index) for index, (gain, _) in enumerate(scores)}
+        net = {index: gain - self.handicap(index) for index, (gain, _) in scores.items()}
         walks = self.crossings[named].keys()
         others = {its.candidate for rival in rivals for its in rival} - {its.candidate for its in faults}
         joint = {index for index in others if self.crossings[index].keys() & walks}
