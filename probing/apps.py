@@ -6,7 +6,17 @@ class ProbingConfig(AppConfig):
 
     def ready(self) -> None:
         from agents.streams import streams
+        from core import drain
+        from inventory.hooks import on_topology_change
         from pi_agent.frames import PROBING
-        from probing.stream import ProbingStream
+        from probing.models import ReportBatch
+        from probing.panels import affected_paths
+        from probing.services import PlanRunner, campaigns_replan
+        from probing.stream import ProbingStream, take_reports
+        from ticketing.panels import panels
 
         streams[PROBING] = ProbingStream()
+        drain.register(drain.Drain("reports", ReportBatch, "agent", take_reports, batch=64))
+        drain.register(PlanRunner())
+        on_topology_change.append(campaigns_replan)
+        panels["link"] = panels["access"] = affected_paths

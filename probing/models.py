@@ -42,6 +42,8 @@ class Campaign(TeamModel):
     planned_version = models.PositiveBigIntegerField(null=True)
     planned = models.DateTimeField(null=True)
     notes = models.JSONField(default=list)
+    # What localisation made of the last reports, and which incidents this campaign holds open (probing/evaluation.py).
+    verdict = models.JSONField(default=dict)
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="campaign_name")]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 
 from agents.models import Agent
 from core import drain
 from core.scope import current_team_id
 from probing.models import AgentPlan, Campaign, ReportBatch
+
+
+def take_reports(agent: Agent, rows: Sequence[ReportBatch]) -> None:
+    """The drain `reports`; what it needs is loaded in the worker only."""
+    from probing.reports import reports_apply
+
+    reports_apply(agent, rows)
 
 
 class ProbingStream:

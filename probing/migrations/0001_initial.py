@@ -48,6 +48,7 @@ class Migration(migrations.Migration):
                 ('planned_version', models.PositiveBigIntegerField(null=True)),
                 ('planned', models.DateTimeField(null=True)),
                 ('notes', models.JSONField(default=list)),
+                ('verdict', models.JSONField(default=dict)),
                 ('agent', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='campaigns', to='agents.agent')),
                 ('team', models.ForeignKey(db_index=False, default=core.scope.current_team_id, editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenancy.team')),
             ],
