@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-PAYLOAD = struct.Struct("!4sIIIQ")
-MAGIC = b"NPv1"
+from pi_agent.prober.plan import MAGIC, PAYLOAD
+
 IP_HEADER = 20
 LAYER = 24
 INNERMOST = IP_HEADER + 8 + PAYLOAD.size
