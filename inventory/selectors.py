@@ -1,7 +1,7 @@
 """What the pages of the network read. Every function works on the team in scope."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
@@ -37,16 +37,16 @@ def half_links(**narrow: Any) -> list[dict[str, Any]]:
     return as_rows(rows.values(*HALF_FIELDS))
 
 
-def link_incidents(ids: Iterable[int] | None = None) -> dict[int, dict[str, Any]]:
-    """The open incident of each link that has one: {link id: its id, title, severity, evidence, opened}."""
-    rows = Incident.objects.open().filter(kind="link")
-    if ids is not None:
-        rows = rows.filter(element__in=[f"link:{each}" for each in ids])
+def link_incidents() -> dict[int, dict[str, Any]]:
+    """The worst open incident of each link that has one; one incident may hold several links that it cannot tell apart.
+
+    {link id: id, title, severity, opened, and `direction` where only one is bad, as `R2→R4`}
+    """
+    rows = Incident.objects.open().filter(kind="link").order_by("-severity", "-opened")
     found = {}
-    for row in rows.values("id", "element", "title", "severity", "evidence", "causes", "opened"):
-        number = row["element"].removeprefix("link:")
-        if number.isdecimal():
-            row["direction"] = _direction(row)
+    for row in as_rows(rows.values("id", "element", "title", "severity", "evidence", "causes", "opened")):
+        row["direction"] = _direction(row)
+        for number in re.findall(r"\blink:(\d+)", row["element"]):
             found[int(number)] = row
     return found
 
@@ -54,8 +54,8 @@ def link_incidents(ids: Iterable[int] | None = None) -> dict[int, dict[str, Any]
 def _direction(incident: dict[str, Any]) -> str:
     for source in incident["causes"]:
         held = incident["evidence"].get(source)
-        if isinstance(held, dict) and held.get("direction"):
-            return str(held["direction"])
+        if isinstance(held, dict) and "→" in (direction := str(held.get("direction", ""))):
+            return direction
     return ""
 
 
@@ -71,7 +71,7 @@ def condition(state: str, incident: dict[str, Any] | None) -> str:
 def with_halves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Link rows with their half-links `halves`, open `incident` and `condition`: two queries for all of them."""
     ids = [row["id"] for row in rows]
-    incidents = link_incidents(ids)
+    incidents = link_incidents()
     halves: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for half in half_links(link_id__in=ids):
         halves[half["link_id"]].append(half)
@@ -85,6 +85,15 @@ def with_halves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "incident": incident,
             "condition": condition(row["state"], incident),
         }
+    return rows
+
+
+def link_conditions() -> list[dict[str, Any]]:
+    """Every link's id, name and condition, in the order of names: two queries."""
+    incidents = link_incidents()
+    rows = as_rows(link_rows().order_by("sort_key", "id").values("id", "name", "state"))
+    for row in rows:
+        row["condition"] = condition(row["state"], incidents.get(row["id"]))
     return rows
 
 

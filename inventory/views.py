@@ -33,14 +33,12 @@ LINK_COLUMNS = (
 
 @require_safe
 def topology(request: HttpRequest, slug: str) -> HttpResponse:
-    links = selectors.with_halves(list(selectors.link_rows().order_by("sort_key", "id").values(*selectors.LINK_FIELDS)))
-    devices = list(selectors.device_rows().order_by("sort_key", "id").values(*selectors.DEVICE_FIELDS))
+    links = selectors.link_conditions()
     context = {
         "section": "topology",
         "links": links,
-        "devices": devices,
+        "devices": list(Device.objects.order_by("sort_key", "id").values("id", "name", "up")),
         "network": selectors.network_summary(),
-        "sources": selectors.sources(),
         "troubled": [link for link in links if link["condition"] != "up"],
     }
     return page(request, "inventory/topology.html", context, "inventory/_topology_list.html")
@@ -81,7 +79,8 @@ def _listed(section: str, listing: Listing) -> dict[str, Any]:
 def device(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     shown = get_object_or_404(Device.objects.select_related("source"), pk=pk)
     halves = selectors.half_links(device_id=pk)
-    incidents = selectors.link_incidents(half["link_id"] for half in halves)
+    open_ones = selectors.link_incidents()
+    incidents = {half["link_id"]: open_ones[half["link_id"]] for half in halves if half["link_id"] in open_ones}
     for half in halves:
         half["incident"] = incidents.get(half["link_id"])
         half["condition"] = selectors.condition("up" if half["up"] else "down", half["incident"])
@@ -89,7 +88,7 @@ def device(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "section": "devices",
         "device": shown,
         "halves": halves,
-        "incidents": list(incidents.values()),
+        "incidents": list({each["id"]: each for each in incidents.values()}.values()),
         "prefixes": list(
             Prefix.objects.filter(device=shown).order_by("prefix").values("prefix", "metric", "up", "changed")
         ),
@@ -103,7 +102,7 @@ def device(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def link(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     shown = get_object_or_404(Link.objects.select_related("a_device", "z_device"), pk=pk)
     halves = selectors.half_links(link_id=pk)
-    incident = selectors.link_incidents([pk]).get(pk)
+    incident = selectors.link_incidents().get(pk)
     context = {
         "section": "links",
         "link": shown,

@@ -193,7 +193,7 @@ REST_FRAMEWORK = {
         "tenancy.api.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["tenancy.api.TeamPermission"],
-    "DEFAULT_RENDERER_CLASSES": ["core.api.OrjsonRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["core.renderers.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "core.api.exception_handler",
     "UNAUTHENTICATED_USER": None,

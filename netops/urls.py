@@ -2,10 +2,16 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from netops.health import health
 from netops.views import overview
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("tenancy.urls")),
+    path("health/", health, name="health"),
+    path("api/agents/", include("agents.api_urls")),
+    path("api/inventory/", include("inventory.api_urls")),
+    path("api/probing/", include("probing.api_urls")),
+    path("api/ticketing/", include("ticketing.api_urls")),
     path(
         "t/<slug:slug>/",
         include(

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
+from core.templatetags.shell import HEADROOM
 from inventory.selectors import condition, half_links, link_incidents
 from probing.models import Campaign, Path, PathMinute, minute_of
 
@@ -81,8 +82,6 @@ def round_trips(rows: dict[datetime, dict[str, Any]], minutes: int, slices: int 
         points += _means(bytes(row["rtts"]), slices) if row else [None] * slices
     while points and points[0] is None:
         points.pop(0)
-    while points and points[-1] is None:
-        points.pop()
     return points
 
 
@@ -108,19 +107,24 @@ def with_history(rows: list[dict[str, Any]], minutes: int = 10) -> list[dict[str
 def path_story(path: Path, minutes: int = 60) -> dict[str, Any]:
     """All that a path's page shows: `out` and `back` hop by hop, its minutes, their sums, open incidents on it."""
     halves = {half["id"]: half for half in half_links(id__in=[*path.out, *path.back])}
-    incidents = link_incidents({half["link_id"] for half in halves.values()})
+    open_ones = link_incidents()
+    incidents = {}
     for half in halves.values():
-        half["incident"] = incidents.get(half["link_id"])
+        half["incident"] = incident = open_ones.get(half["link_id"])
+        if incident:
+            incidents[incident["id"]] = incident
         half["condition"] = condition("up" if half["up"] else "down", half["incident"])
     rows = minutes_of([path.pk], minutes)[path.pk]
     sums = {name: sum(row[name] for row in rows.values()) for name in COUNTERS}
-    known = [value for value in round_trips(rows, minutes) if value is not None]
+    history = round_trips(rows, minutes, 3)
+    known = [value for value in history if value is not None]
     return {
         "out": [halves[each] for each in path.out if each in halves],
         "back": [halves[each] for each in path.back if each in halves],
         "incidents": list(incidents.values()),
         "minutes": _minutes(rows, minutes),
-        "history": round_trips(rows, minutes, 3),
+        "history": history if known else [],
+        "top": max(known, default=0) * HEADROOM,
         "sums": sums,
         "loss": 100 * (1 - sums["received"] / sums["sent"]) if sums["sent"] else None,
         "fastest": min(known, default=None),
@@ -129,11 +133,13 @@ def path_story(path: Path, minutes: int = 60) -> dict[str, Any]:
 
 
 def _minutes(rows: dict[datetime, dict[str, Any]], minutes: int) -> list[dict[str, Any]]:
-    """One entry a minute, oldest first, for the chart of losses."""
+    """One bar a minute, oldest first, for the chart of losses: its height `lost` (0 to 1) and its top `y`."""
     last = minute_of(timezone.now())
     shown = []
     for back in range(minutes - 1, -1, -1):
         row = rows.get(last - timedelta(minutes=back))
         lost = 1 - row["received"] / row["sent"] if row and row["sent"] else 0.0
-        shown.append({"sent": row["sent"] if row else 0, "lost": lost, "back": back})
+        # Anything lost is seen: a single probe of 600 would be a bar of no height.
+        lost = round(max(lost, 0.1), 3) if lost > 0 else 0.0
+        shown.append({"lost": lost, "y": round(1 - lost, 3)})
     return shown

@@ -35,7 +35,7 @@ def campaign(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     shown = get_object_or_404(Campaign.objects.select_related("agent"), pk=pk)
     roles = Path.Role.values
     filters = {"state": selectors.STATES, "role": roles[1:]}
-    listing = Listing(request, COLUMNS, ("key", "out_names", "back_names"), filters)
+    listing = Listing(request, COLUMNS, ("out_names", "back_names"), filters)
     role = listing.chosen.get("role", roles[0])
     rows = selectors.path_rows(pk, role)
     if chosen := listing.chosen.get("state"):

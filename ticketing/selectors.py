@@ -31,10 +31,20 @@ def incident_counts() -> dict[str, int]:
     return counts
 
 
+def source_label(source: str) -> str:
+    """`probing:1` in words."""
+    name, _, number = source.partition(":")
+    words = {"topology": "routing", "probing": "the probes of campaign", "netops": "netops"}
+    return f"{words.get(name, name)} {number}".strip()
+
+
 def timeline_of(incident: Incident, limit: int = 200) -> list[dict[str, Any]]:
     """The newest events first."""
     rows = IncidentEvent.objects.filter(incident=incident).order_by("-at", "-id")
-    return as_rows(rows.values("at", "actor", "text")[:limit])
+    events = as_rows(rows.values("at", "actor", "text")[:limit])
+    for event in events:
+        event["actor"] = source_label(event["actor"])
+    return events
 
 
 def evidence_of(incident: Incident) -> list[dict[str, Any]]:
@@ -46,7 +56,7 @@ def evidence_of(incident: Incident) -> list[dict[str, Any]]:
         paths = known.get("paths")
         shown.append(
             {
-                "source": source,
+                "source": source_label(source),
                 "holds": cause is not None,
                 "reason": cause.get("reason", "") if cause else "",
                 "direction": known.get("direction", ""),

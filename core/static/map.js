@@ -8,6 +8,10 @@
   let opener = null;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const drawing = (id, stroke) => {
+    const svg = document.getElementById(id).content.firstElementChild.outerHTML.replace("currentColor", stroke);
+    return `data:image/svg+xml;utf8,${encodeURIComponent(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"'))}`;
+  };
   const FONT = "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif";
 
   // Colour, width, dashes and a word: no condition is told by colour alone.
@@ -19,12 +23,13 @@
         label: "data(label)", color: ink, "font-family": FONT, "font-size": 13, "font-weight": 600,
         "text-valign": "bottom", "text-margin-y": 7, "text-outline-color": ground, "text-outline-width": 3,
         "text-max-width": 150, "text-wrap": "ellipsis", "min-zoomed-font-size": 7,
-        width: 36, height: 36, "background-color": surface, "border-width": 2.5, "border-color": accent,
+        width: 40, height: 40, "background-color": surface, "border-width": 2.5, "border-color": accent,
+        "background-image": drawing("icon-device", accent), "background-width": 21, "background-height": 21,
         "overlay-opacity": 0 } },
-      { selector: "node[!up]", style: { "border-color": down, "border-style": "dashed", color: down } },
+      { selector: "node[!up]", style: { "border-color": down, "border-style": "dashed", color: down, "background-image": drawing("icon-device", down) } },
       { selector: "node[kind='endpoint']", style: {
         shape: "round-rectangle", width: 46, height: 26, "border-width": 1.5, "border-color": ink2,
-        "font-weight": 500, color: ink2 } },
+        "background-image": drawing("icon-endpoint", ink2), "background-width": 17, "background-height": 17, "font-weight": 500, color: ink2 } },
       { selector: "edge", style: {
         width: 3, "line-color": up, "curve-style": "bezier", "font-family": FONT, "font-size": 11.5, "font-weight": 700,
         "text-background-color": surface, "text-background-opacity": 1, "text-background-padding": 4,
@@ -35,10 +40,10 @@
         width: 4, "line-color": degraded, "line-style": "dashed", "line-dash-pattern": [14, 5],
         label: "data(word)", color: degraded, "text-border-color": degraded } },
       { selector: "edge[condition='fault']", style: {
-        width: 5, "line-color": down, label: "data(word)", color: down, "text-border-color": down } },
+        width: 5, "line-color": down, "source-label": "data(word)", "source-text-offset": 58, color: down, "text-border-color": down } },
       { selector: "edge[condition='down']", style: {
         width: 3, "line-color": down, "line-style": "dashed", "line-dash-pattern": [3, 7],
-        label: "data(word)", color: down, "text-border-color": down } },
+        "target-label": "data(word)", "target-text-offset": 58, color: down, "text-border-color": down } },
       { selector: "edge[toward='target']", style: { "target-arrow-shape": "triangle", "target-arrow-color": down, "arrow-scale": 1.3 } },
       { selector: "edge[toward='source']", style: { "source-arrow-shape": "triangle", "source-arrow-color": down, "arrow-scale": 1.3 } },
       { selector: ":selected", style: { "underlay-color": accent, "underlay-opacity": 0.25, "underlay-padding": 7 } },
@@ -46,9 +51,11 @@
   };
 
   const elements = ({ nodes, edges }) => {
+    // The server lays the long side flat; a phone is tall.
+    const tall = box.clientHeight > box.clientWidth * 1.1;
     const names = Object.fromEntries(nodes.map((node) => [node.id, node.label]));
     return [
-      ...nodes.map(({ x, y, ...data }) => ({ group: "nodes", data, position: { x, y } })),
+      ...nodes.map(({ x, y, ...data }) => ({ group: "nodes", data, position: tall ? { x: y, y: x } : { x, y } })),
       ...edges.map(({ direction, ...data }) => {
         const [from, to] = direction.split("→");
         const toward = from === names[data.source] && to === names[data.target] ? "target"

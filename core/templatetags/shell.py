@@ -12,6 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
+# How far above the largest value a sparkline ends.
+HEADROOM = 1.15
 ICONS = Path(__file__).resolve().parent.parent / "static" / "vendor" / "icons"
 
 # What a state looks like: the look (a colour class), an icon and a word, so that colour never stands alone.
@@ -139,7 +141,7 @@ def sparkline(values: Sequence[float | None], label: str, width: int = 120, heig
     known = [value for value in values if value is not None]
     if not known:
         return format_html('<span class="text-secondary spark-none">{}</span>', "no data yet")
-    top = max(known) * 1.15 or 1.0
+    top = max(known) * HEADROOM or 1.0
     step = width / max(len(values) - 1, 1)
     pieces: list[list[str]] = []
     piece: list[str] = []
@@ -147,7 +149,7 @@ def sparkline(values: Sequence[float | None], label: str, width: int = 120, heig
         if value is None:
             pieces, piece = [*pieces, piece], []
         else:
-            piece.append(f"{index * step:.1f},{height - 2 - (height - 4) * value / top:.1f}")
+            piece.append(f"{index * step:.1f},{height * (1 - value / top):.1f}")
     lines = [" ".join(each if len(each) > 1 else each * 2) for each in [*pieces, piece] if each]
     drawn = mark_safe("".join(f'<polyline points="{line}"/>' for line in lines))  # noqa: S308  (numbers only)
     return format_html(
