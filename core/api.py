@@ -1,33 +1,17 @@
-"""What every REST endpoint shares: orjson out, list endpoints from values(), errors that name the field."""
+"""What every REST endpoint shares: lists from values(), errors that name the field."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-import orjson
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import models, transaction
 from rest_framework import exceptions, views
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 50
-
-
-class OrjsonRenderer(BaseRenderer):
-    media_type = "application/json"
-    format = "json"
-    charset = None
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        return b"" if data is None else orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:

@@ -3,17 +3,16 @@
 import os
 from pathlib import Path
 
-from inventory.services import endpoint_set, source_create
-from probing.services import campaign_create
-
 from agents.models import Agent
 from agents.services import agent_create
 from core.scope import team_scope
 from inventory.models import TopologySource
+from inventory.services import endpoint_set, source_create
 from lab.topology import Topology, TopologyError, load
 from netops import home
 from pi_agent.identity import Identity
 from probing.models import Campaign
+from probing.services import campaign_create
 from tenancy.models import Team, User
 from tenancy.services import member_set, team_create
 from ticketing.models import Desk
@@ -42,7 +41,7 @@ def load_demo() -> None:
                     "host": "127.0.0.1",
                     "port": home.port("mail"),
                     "sender": "netops@example.org",
-                    "recipients": ["noc@example.org"],
+                    "to": ["noc@example.org"],
                     "security": "none",
                 },
             )

@@ -5,9 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from netops import home
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 
 def _django() -> None:
@@ -43,13 +46,10 @@ def _worker() -> int:
     """Celery's worker; on one machine beat runs inside it, scaled out `NETOPS_BEAT=0` leaves it to the beat role."""
     from celery.signals import worker_ready
 
-    from netops.celery import app
+    from core.roles import keep_beating
 
-    @worker_ready.connect
-    def ready(**_: object) -> None:
-        from core.roles import keep_beating
-
-        keep_beating("worker")
+    app = _celery()
+    worker_ready.connect(lambda **_: keep_beating("worker"), weak=False)
 
     home.folder("run")
     arguments = ["worker", "--concurrency", os.environ.get("NETOPS_WORKERS") or "2", "--loglevel", "WARNING"]
@@ -60,11 +60,21 @@ def _worker() -> int:
     return 0
 
 
-def _beat() -> int:
+def _celery() -> "Celery":
+    """Beat says once that it is there; from then on its sweeps do (core/tasks.py)."""
+    from celery.signals import beat_embedded_init, beat_init
+
+    from core.roles import beat_heart
     from netops.celery import app
 
+    for signal in (beat_init, beat_embedded_init):
+        signal.connect(lambda **_: beat_heart("beat"), weak=False)
+    return app
+
+
+def _beat() -> int:
     home.folder("run")
-    app.start(["beat", "--loglevel", "WARNING"])
+    _celery().start(["beat", "--loglevel", "WARNING"])
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from csp.constants import NONE, SELF
+from django.utils.log import CallbackFilter
 
 from netops import home
 
@@ -211,7 +212,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
+    # 503 is how /health/ says that something is still starting.
+    "filters": {"no_503": {"()": CallbackFilter, "callback": lambda record: getattr(record, "status_code", 0) != 503}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "filters": ["no_503"], "stream": sys.stderr, "formatter": "line"}
+    },
     "root": {"handlers": ["stderr"], "level": os.environ.get("NETOPS_LOG_LEVEL", "WARNING").upper()},
     "loggers": {"netops": {"level": os.environ.get("NETOPS_LOG_LEVEL", "INFO").upper()}},
 }

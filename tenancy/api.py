@@ -1,15 +1,20 @@
 """DRF's view of what the middleware decided."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.authentication import SessionAuthentication as DRFSessionAuthentication
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from tenancy.middleware import seat_of
 from tenancy.roles import can
+
+if TYPE_CHECKING:
+    # DRF imports this module while it is being imported itself.
+    from rest_framework.views import APIView
 
 
 class TokenAuthentication(BaseAuthentication):

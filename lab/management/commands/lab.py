@@ -12,6 +12,8 @@ from lab.client import LabError, request
 class Command(BaseCommand):
     help = "Look at the lab, and break and mend its wires."
 
+    requires_system_checks = ()
+
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="action", required=True)
         commands.add_parser("up", help="run the lab in the foreground (runall does this by itself)")

@@ -11,6 +11,8 @@ class Command(BaseCommand):
         "Bring the database up to date: its roles where it is embedded, migrations, walls, partitions. Safe to repeat."
     )
 
+    requires_system_checks = ()
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--demo", action="store_true", help="also load the demo team and its lab")
 

@@ -10,6 +10,8 @@ from tenancy.services import token_create
 class Command(BaseCommand):
     help = "Print a new API token of a team; it is shown only this once."
 
+    requires_system_checks = ()
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("team", help="the team's slug")
         parser.add_argument("--role", choices=ROLES, default="viewer")
