@@ -9,19 +9,8 @@ from django.db import connection
 
 from core.scope import team_scope
 from tenancy.models import Team
+from tests.ticketing.conftest import clear, report
 from ticketing.models import Desk, Incident, IncidentEvent, Ticket, TicketOperation
-from ticketing.services import incident_clear, incident_report
-
-LINK = {"kind": "link", "element": "link:1"}
-
-
-def report(source: str = "probing:1", **given: Any) -> Incident:
-    values = {"title": "Link R2 – R4 is down", "reason": "4 of 8 paths are down", "evidence": {}, **LINK, **given}
-    return incident_report(source=source, **values)
-
-
-def clear(source: str = "probing:1", **given: Any) -> Incident | None:
-    return incident_clear(source=source, **{"reason": "probes pass again", **LINK, **given})
 
 
 def verbs(incident: Incident) -> list[str]:

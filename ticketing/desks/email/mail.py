@@ -19,7 +19,8 @@ from django.utils import timezone
 from ticketing import bounds
 from ticketing.desks.base import Letter
 
-_POLICY = compat32.clone(linesep="\r\n")
+# Lines as long as RFC 5322 allows: a folded Message-ID is legal, but not every reader knows.
+_POLICY = compat32.clone(linesep="\r\n", max_line_length=998)
 
 
 def own_domain() -> str:
@@ -41,7 +42,7 @@ def compose(letter: Letter, own_id: str, sender: str, to: list[str]) -> bytes:
     mail.attach(MIMEText(letter.text, "plain", utf8, policy=_POLICY))  # type: ignore[arg-type]
     mail.attach(MIMEText(letter.html, "html", utf8, policy=_POLICY))  # type: ignore[arg-type]
     first = letter.remote_id in ("", own_id)
-    headers: dict[str, str | Header] = {
+    headers = {
         "Message-ID": own_id,
         "Subject": _encoded(bounds.line(letter.subject if first else f"Re: {letter.subject}", 250)),
         "From": sender,
@@ -53,9 +54,9 @@ def compose(letter: Letter, own_id: str, sender: str, to: list[str]) -> bytes:
         **({} if first else {"In-Reply-To": letter.remote_id, "References": letter.remote_id}),
     }
     for name, value in headers.items():
-        mail[name] = value  # type: ignore[assignment]
+        mail[name] = value
     return mail.as_bytes()
 
 
-def _encoded(text: str) -> str | Header:
-    return text if text.isascii() and "=?" not in text else Header(text, "utf-8", header_name="Subject")
+def _encoded(text: str) -> str:
+    return text if text.isascii() and "=?" not in text else Header(text, "utf-8", header_name="Subject").encode()

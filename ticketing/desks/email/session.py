@@ -31,6 +31,8 @@ class _Answers:
         self.left -= len(line)
         if self.left < 0:
             raise OSError("its answer has no end")
+        if line and len(line) < limit and not line.endswith(b"\n"):
+            raise OSError("its answer breaks off")
         return line
 
     def close(self) -> None:
