@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ CONFIRM, CONFIRM_UNSTABLE = 0.2, 1.5
 """How long a fault is named before it is reported: when the verdict is stable, and when more probes could change it."""
 ELSEWHERE = 3.0
 """How long a reported fault must be out of the verdict, while walks over it are bad, to be taken back."""
+RECENT = 3.0
+"""Beside hard loss only so much is looked at, so that of two faults the one that is over is seen to be."""
 RETOLD = 5.0
 """How often an incident's evidence is brought up to date, and how long a new direction or severity must last."""
 LOST_RUN = 3
@@ -92,6 +95,9 @@ def evaluate(campaign: Campaign, paths: Iterable[Path] | None = None) -> None:
     window = shared_window(walk.detector for walk in known)
     if not window and not before:
         return
+    recent = math.ceil(campaign.rate * RECENT)
+    if brief := window > recent and any(walk.detector.hard for walk in known):
+        window = recent
     now = max((walk.path.heard.timestamp() for walk in known if walk.path.heard), default=0.0)
     findings: list[Finding] = []
     verdict = Verdict((), (), True)
@@ -103,7 +109,7 @@ def evaluate(campaign: Campaign, paths: Iterable[Path] | None = None) -> None:
         scores = network.scores(verdict)
     else:
         scores = []
-    ledger = _Ledger(campaign, now, copy.deepcopy(before), scores)
+    ledger = _Ledger(campaign, now, copy.deepcopy(before), scores, brief)
     for finding in findings:
         ledger.name(finding, verdict.stable, known)
     ledger.settle(walks, [finding.title for finding in findings])
@@ -181,11 +187,14 @@ class _Network:
 class _Ledger:
     """What is suspected and what is held, over time. JSON: see `to_json`."""
 
-    def __init__(self, campaign: Campaign, now: float, before: dict[str, Any], scores: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, campaign: Campaign, now: float, before: dict[str, Any], scores: list[dict[str, Any]], brief: bool
+    ) -> None:
         self._campaign = campaign
         self._source = f"probing:{campaign.pk}"
         self._now = now
         self._scores = scores
+        self._brief = brief
         self._before: dict[str, float] = before.get("suspects", {})
         self.suspects: dict[str, float] = {}
         self.held: dict[str, dict[str, Any]] = before.get("held", {})
@@ -236,6 +245,8 @@ class _Ledger:
         if not any(walk.bad for walk in crossing):
             passing = sum(walk.path.state != Path.State.UNKNOWN for walk in crossing)
             return f"Probes pass again on all {passing} paths over it." if passing else ""
+        if self._brief and not held["down"]:
+            return ""  # so short a look cannot see a little loss
         since = held.setdefault("unnamed", self._now)
         if self._now - since < ELSEWHERE:
             return ""

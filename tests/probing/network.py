@@ -1,7 +1,7 @@
 """The seed lab as rows, and a prober in simulated time over links that are cut or lossy.
 
-Outcomes are computed: a probe comes back if every directed link of its walk lets it pass. They go through the agent's own
-tally and report format, the inbox and the drain.
+Outcomes are computed: a probe comes back if every directed link of its walk lets it pass. They go through the agent's
+own tally and report format, the inbox and the drain.
 """
 
 from __future__ import annotations
