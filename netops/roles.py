@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -28,7 +29,7 @@ def _web() -> int:
     keep_beating("web")
     host = os.environ.get("NETOPS_HOST") or "127.0.0.1"
     uvicorn.run(
-        "netops.asgi:application", host=host, port=home.port("web"), loop="uvloop", ws="websockets", lifespan="off",
+        "netops.asgi:application", host=host, port=home.port("web"), loop="uvloop", ws="websockets-sansio", lifespan="off",
         log_level="warning", access_log=False, proxy_headers=False, server_header=False,
         timeout_graceful_shutdown=3,
     )  # fmt: skip
@@ -52,7 +53,9 @@ def _worker() -> int:
     worker_ready.connect(lambda **_: keep_beating("worker"), weak=False)
 
     home.folder("run")
-    arguments = ["worker", "--concurrency", os.environ.get("NETOPS_WORKERS") or "2", "--loglevel", "WARNING"]
+    # Root is the documented way to try netops out; the image runs as an ordinary user.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+    arguments = ["--quiet", "worker", "--concurrency", os.environ.get("NETOPS_WORKERS") or "2", "--loglevel", "WARNING"]
     arguments += ["--without-gossip", "--without-mingle", "--max-tasks-per-child", "50000"]
     if os.environ.get("NETOPS_BEAT", "1") != "0":
         arguments.append("--beat")
