@@ -8,9 +8,10 @@ class ProbingConfig(AppConfig):
         from agents.streams import streams
         from core import drain
         from inventory.hooks import on_topology_change
+        from inventory.panels import link_panels
         from pi_agent.frames import PROBING
         from probing.models import ReportBatch
-        from probing.panels import affected_paths
+        from probing.panels import affected_paths, paths_on_link
         from probing.services import PlanRunner, campaigns_replan
         from probing.stream import ProbingStream, take_reports
         from ticketing.panels import panels
@@ -19,4 +20,5 @@ class ProbingConfig(AppConfig):
         drain.register(drain.Drain("reports", ReportBatch, "agent", take_reports, batch=64))
         drain.register(PlanRunner())
         on_topology_change.append(campaigns_replan)
+        link_panels.append(paths_on_link)
         panels["link"] = panels["access"] = affected_paths

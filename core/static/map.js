@@ -43,7 +43,7 @@
         width: 5, "line-color": down, "source-label": "data(word)", "source-text-offset": 58, color: down, "text-border-color": down } },
       { selector: "edge[condition='down']", style: {
         width: 3, "line-color": down, "line-style": "dashed", "line-dash-pattern": [3, 7],
-        "target-label": "data(word)", "target-text-offset": 58, color: down, "text-border-color": down } },
+        "source-label": "data(word)", "source-text-offset": 58, color: down, "text-border-color": down } },
       { selector: "edge[toward='target']", style: { "target-arrow-shape": "triangle", "target-arrow-color": down, "arrow-scale": 1.3 } },
       { selector: "edge[toward='source']", style: { "source-arrow-shape": "triangle", "source-arrow-color": down, "arrow-scale": 1.3 } },
       { selector: ":selected", style: { "underlay-color": accent, "underlay-opacity": 0.25, "underlay-padding": 7 } },
