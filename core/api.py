@@ -59,6 +59,8 @@ class ListView(views.APIView):
         known = {"q", "limit", "offset", "ordering", "format", *self.filters}
         if unknown := sorted(set(request.query_params) - known):
             raise exceptions.ValidationError({name: [f"Unknown filter; use {sorted(known)}."] for name in unknown})
+        if nul := [name for name, value in request.query_params.items() if "\x00" in value]:
+            raise exceptions.ValidationError({name: ["A NUL character is in no value."] for name in nul})
         for name, lookup in self.filters.items():
             if value := request.query_params.get(name):
                 try:

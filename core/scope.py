@@ -45,7 +45,9 @@ def team_scope(team_id: int) -> Iterator[None]:
             yield
         finally:
             _team.reset(token)
-        _set_local("" if before is None else str(before))
+        # A transaction marked for rollback (a 4xx answer) takes its setting with it and runs no more queries.
+        if not transaction.get_rollback():
+            _set_local("" if before is None else str(before))
 
 
 def _set_local(value: str) -> None:
