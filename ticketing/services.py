@@ -15,6 +15,7 @@ from ticketing.desks import driver as desk_driver
 from ticketing.models import Desk, Incident, IncidentEvent, Ticket, TicketOperation
 
 _MAX_SOURCES = 32
+_NAME = 61  # one more than a name may have, so that the model says so
 _RANK = {Incident.Severity.CRITICAL.value: 0, Incident.Severity.WARNING.value: 1}
 
 
@@ -77,7 +78,7 @@ def incident_clear(*, kind: str, element: str, source: str, reason: str) -> Inci
 
 def desk_create(*, name: str, driver: str, settings: Mapping[str, Any], enabled: bool = True) -> Desk:
     """A desk with settings checked by its driver; raises ValidationError that names the field."""
-    desk = Desk(name=name, driver=driver, enabled=enabled)
+    desk = Desk(name=bounds.line(name, _NAME), driver=driver, enabled=enabled)
     desk.settings = desk_driver(driver).clean(settings)
     desk.full_clean()
     desk.save()
@@ -92,7 +93,7 @@ def desk_update(
     if settings is not None:
         kept = {key: value for key, value in desk.settings.items() if key in kind.secrets and not settings.get(key)}
         desk.settings = kind.clean({**settings, **kept})
-    desk.name = desk.name if name is None else name
+    desk.name = desk.name if name is None else bounds.line(name, _NAME)
     desk.enabled = desk.enabled if enabled is None else enabled
     desk.full_clean()
     desk.save()
