@@ -2,9 +2,6 @@
 
 import logging
 
-import redis
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
 from django.db import transaction
 
 log = logging.getLogger("netops.live")
@@ -23,6 +20,11 @@ def send_to(name: str, message: dict[str, str]) -> None:
     """Send a nudge to a channel group after commit; it may get lost, receivers poll as well."""
 
     def send() -> None:
+        # Only processes that publish pay the half second that this import takes.
+        import redis
+        from asgiref.sync import async_to_sync
+        from channels.layers import get_channel_layer
+
         layer = get_channel_layer()
         assert layer is not None
         try:

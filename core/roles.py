@@ -4,9 +4,12 @@ import logging
 import os
 import threading
 from functools import cache
+from typing import TYPE_CHECKING
 
-import redis
 from django.conf import settings
+
+if TYPE_CHECKING:
+    import redis
 
 log = logging.getLogger("netops.roles")
 LIFETIME_S = 15
@@ -14,12 +17,16 @@ EXPECTED = ("web", "gateway", "worker", "beat", "listener")
 
 
 @cache
-def _valkey() -> redis.Redis:
+def _valkey() -> "redis.Redis":
+    import redis
+
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
 
 
 def beat_heart(role: str) -> None:
     """Say once that this process of `role` is up."""
+    import redis
+
     try:
         _valkey().set(f"netops:role:{role}:{os.getpid()}", "up", ex=LIFETIME_S)
     except redis.RedisError as error:
