@@ -167,3 +167,15 @@ def test_a_spool_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest.L
     (tmp_path / "state").write_text("a file, no folder")
     Outbox(LIMIT).save(tmp_path / "state" / "reports")
     assert "cannot write" in caplog.text
+
+
+def test_what_the_server_has_is_not_sent_again() -> None:
+    outbox = Outbox(100)
+    for report in (b"a", b"b", b"c"):
+        outbox.append(report)
+    outbox.resume(0)
+    while outbox.take(WINDOW):
+        pass
+    outbox.resume(2)
+    assert outbox.take(WINDOW) == (2, b"c")
+    assert outbox.take(WINDOW) is None
