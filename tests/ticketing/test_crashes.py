@@ -160,7 +160,7 @@ def test_what_waits_is_found_by_the_sweep(team: Team) -> None:
     def due() -> list[tuple[object, ...]]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT drain, team_id, key_id FROM netops_due_keys()")
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
     assert due() == [("tickets", team.pk, ticket.pk)]
     with team_scope(team.pk):

@@ -129,7 +129,7 @@ def machine(team: Team, mailbox: Mailbox) -> type[RuleBasedStateMachine]:
 
 def test_incidents_and_their_tickets_follow_the_model(desk: Desk, scope: Team, mailbox: Mailbox) -> None:
     run_state_machine_as_test(
-        lambda: machine(scope, mailbox)(),
+        machine(scope, mailbox),
         settings=settings(
             max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),

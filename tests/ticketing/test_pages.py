@@ -26,7 +26,9 @@ def incidents(team: Team) -> list[Incident]:
             for number in (1, 2, 3)
         ]  # fmt: skip
         incident_clear(kind="link", element="link:2", source="probing:7", reason="Probes pass again.")
-        TicketOperation.objects.filter(ticket__incident=made[0]).update(state="dead", error="550 no such user", attempts=3)
+        TicketOperation.objects.filter(ticket__incident=made[0]).update(
+            state="dead", error="550 no such user", attempts=3
+        )
         return made
 
 
