@@ -55,8 +55,8 @@ def source_delete(*, source: TopologySource) -> None:
 
 
 def _source_check(source: TopologySource) -> None:
-    if 0 < source.hold_time_s < 3:
-        raise ValidationError({"hold_time_s": "Give 3 seconds or more (RFC 4271)."})
+    if not 3 <= source.hold_time_s <= 65535:
+        raise ValidationError({"hold_time_s": "A hold time is 3 to 65535 seconds (RFC 4271)."})
     for field in ("local_as", "peer_as"):
         if not 1 <= getattr(source, field) < 2**32:
             raise ValidationError({field: "An AS number is 1 to 4294967295."})
@@ -194,7 +194,7 @@ def mark_stale(*, now: datetime | None = None) -> int:
     )
     for source in sources.order_by("id"):
         before, state, told = _told(source), LinkState(source, now), list[TopologyEvent]()
-        silent = source.heard is None or now - source.heard > timedelta(seconds=source.hold_time_s or 90)
+        silent = source.heard is None or now - source.heard > timedelta(seconds=source.hold_time_s)
         if silent and source.state != source.State.STALE:
             source.state = source.State.STALE
             source.problem = source.problem or f"Nothing was heard from {source.host} for {source.hold_time_s} s."

@@ -10,7 +10,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/", health, name="health"),
     path("api/agents/", include("agents.api_urls")),
     path("api/inventory/", include("inventory.api_urls")),
-    path("api/inventory/", include("inventory.api_urls")),
     path("api/probing/", include("probing.api_urls")),
     path("api/ticketing/", include("ticketing.api_urls")),
     path(
