@@ -88,7 +88,8 @@ class Score:
 class Verdict:
     """`faults` is empty when the evidence is too thin. `scores`: best first.
 
-    `stable` is false while a candidate that more probes can still rule out is nearly as good as a named one: wait.
+    `stable` is false while a candidate that more probes can still rule out is nearly as good as a named one, or a walk
+    contradicts what is named: better wait, though not for ever.
     """
 
     faults: tuple[Fault, ...]
@@ -114,7 +115,6 @@ def localise(evidence: Sequence[WalkEvidence], candidates: Sequence[Candidate], 
 
     Walks may have different numbers of probes, also none. A link that a walk crosses in both directions counts twice.
     """
-    evidence = [walk for walk in evidence if walk.sent > 0]
     searches = [_Search(evidence, candidates, usual) for usual in USUAL]
     search = max(searches, key=lambda its: its.objective(its.explain(1, max_faults)[0]))
     found = search.explain(3, max_faults)
@@ -124,7 +124,8 @@ def localise(evidence: Sequence[WalkEvidence], candidates: Sequence[Candidate], 
     rivals = [other for other in found if search.objective(other) > search.objective(best) - MARGIN]
     faults = [search.fault(best, place, rivals) for place in range(len(best)) if not search.background(best[place])]
     table = sorted((search.line(index, *score) for index, score in search.alone.items()), key=lambda its: -its.gain)
-    return Verdict(tuple(fault for fault, _ in faults), tuple(table), all(stable for _, stable in faults))
+    stable = all(settled for _, settled in faults) and not (faults and search.contradicted(best))
+    return Verdict(tuple(fault for fault, _ in faults), tuple(table), stable)
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,16 @@ class _Counts:
             known = self.known[survival] = self._likelihood(survival)
         return known
 
-    def _likelihood(self, survival: float) -> float:
+    def contradicts(self, survival: float) -> bool:
+        """Whether these counts are far more likely to be a lie."""
+        return self.lie > self._honest(survival) + MARGIN
+
+    def _honest(self, survival: float) -> float:
         arrives = (1 - self.normal) * survival
-        honest = (self.sent - self.lost) * log(arrives) + (self.lost and self.lost * log1p(-arrives))
+        return (self.sent - self.lost) * log(arrives) + (self.lost and self.lost * log1p(-arrives))
+
+    def _likelihood(self, survival: float) -> float:
+        honest = self._honest(survival)
         high, low = max(honest, self.lie), min(honest, self.lie)
         return high + log1p(exp(low - high))
 
@@ -162,7 +170,7 @@ class _Search:
         access = Candidate("access", frozenset({ACCESS}))
         self.candidates = list(dict.fromkeys([*candidates, access]))
         self.evidence = evidence
-        self.walks = [_counts(walk, usual) for walk in self.evidence]
+        self.walks = [_counts(walk, usual) for walk in evidence]
         where: dict[Element, list[int]] = {}
         for index, walk in enumerate(self.evidence):
             for element in (*walk.elements, ACCESS):
@@ -172,6 +180,7 @@ class _Search:
             for candidate in self.candidates
         ]
         self.relevant: Sequence[int] = range(len(self.candidates))
+        self._scores: dict[frozenset[_Named], dict[int, tuple[float, float]]] = {}
         self.alone = self.scores([])
         self.relevant = [index for index, (gain, _) in self.alone.items() if gain > 1]
 
@@ -191,14 +200,21 @@ class _Search:
         likelihood = sum(walk.likelihood(its) for walk, its in zip(self.walks, self.survivals(faults), strict=True))
         return likelihood - sum(THRESHOLD + self.handicap(fault.candidate) for fault in faults)
 
+    def contradicted(self, faults: Sequence[_Named]) -> bool:
+        """Whether a walk's counts can hardly be true if these are the faults."""
+        return any(walk.contradicts(its) for walk, its in zip(self.walks, self.survivals(faults), strict=True))
+
     def handicap(self, candidate: int) -> float:
         return PRIOR[self.candidates[candidate].kind]
 
     def scores(self, faults: Iterable[_Named]) -> dict[int, tuple[float, float]]:
         """For each candidate worth a look the most it would gain beside these faults, and its rate then."""
-        survivals = self.survivals(faults)
-        now = [walk.likelihood(its) for walk, its in zip(self.walks, survivals, strict=True)]
-        return {index: self._score(self.crossings[index], survivals, now) for index in self.relevant}
+        key = frozenset(faults)
+        if key not in self._scores:
+            survivals = self.survivals(key)
+            now = [walk.likelihood(its) for walk, its in zip(self.walks, survivals, strict=True)]
+            self._scores[key] = {index: self._score(self.crossings[index], survivals, now) for index in self.relevant}
+        return self._scores[key]
 
     def _score(self, crossings: Counter[int], survivals: list[float], now: list[float]) -> tuple[float, float]:
         if not any(self.walks[walk].lost for walk in crossings):
