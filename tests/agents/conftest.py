@@ -20,14 +20,13 @@ from websockets.asyncio.client import ClientConnection, unix_connect
 from agents.models import Agent
 from agents.services import agent_create
 from core.scope import team_scope
-from netops import celery, home
+from netops import home
 from pi_agent.frames import MAX_FRAME, PROBING, Challenge, Frame, Hello, Welcome, signed_message
 from pi_agent.identity import Identity
 from pi_agent.link import Link, boot_id
 from pi_agent.outbox import Outbox
 from tenancy.models import Team
 
-assert celery.app  # nudges go to the Valkey of the tests
 HANG = 30.0
 BACKOFF = (0.01, 0.1)
 GATEWAY = (

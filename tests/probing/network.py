@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path as File
+from typing import Any
 
 from django.utils import timezone
 
@@ -19,6 +20,7 @@ from agents.models import Agent
 from agents.services import agent_create
 from core import drain
 from core.scope import current_team_id
+from inventory import graph
 from inventory.models import (
     Device,
     Endpoint,
@@ -46,6 +48,7 @@ TIMEOUT = 500_000_000
 
 def seed_network() -> None:
     """The seed lab's topology, in scope."""
+    graph._kept.clear()  # of a team with this id in an earlier test
     now = timezone.now()
     source = TopologySource.objects.create(name="rr", host="127.0.0.1")
     devices = {
@@ -88,7 +91,7 @@ def seed_network() -> None:
     Topology.objects.create(version=1, changed=now)
 
 
-def seed_campaign(**values: object) -> Campaign:
+def seed_campaign(**values: Any) -> Campaign:
     """dev1 to dev2 over all paths, planned."""
     agent = agent_create(name="dev1", public_key="ab" * 32, address="20.0.0.2")
     target = Endpoint.objects.get(name="dev2")

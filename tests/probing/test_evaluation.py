@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from django.utils import timezone
 
+from core.scope import current_team_id
 from inventory.models import Link
 from probing.models import AgentPlan, Campaign, Path
 from probing.services import campaign_update
@@ -141,7 +142,7 @@ def test_a_silent_agent_makes_paths_unknown_and_nothing_else(simulation: Simulat
     Path.objects.update(heard=timezone.now() - timedelta(seconds=60))
     from probing.tasks import _mark_silent
 
-    assert _mark_silent(simulation.agent.team_id) == Path.objects.active().count()
+    assert _mark_silent(current_team_id()) == Path.objects.active().count()
     assert set(Path.objects.active().values_list("state", flat=True)) == {"unknown"}
     assert not Incident.objects.exists()
     simulation.run(1)
