@@ -72,6 +72,7 @@ class Router:
     def __init__(self, fate: Callable[[int, int], Fate] = lambda walk, sequence: Fate()) -> None:
         self.fate = fate
         self.seen: list[Probe] = []
+        self.last = b""
         self._held: dict[Probe, list[bytes]] = {}
         self._tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         fcntl.ioctl(self._tun, _TUNSETIFF, struct.pack("16sH22x", b"tun0", _IFF_TUN_NO_PI))
@@ -100,6 +101,7 @@ class Router:
     def _return(self, packet: bytes) -> None:
         _, _, walk, sequence, _ = PAYLOAD.unpack_from(packet, (packet[0] & 0xF) * 4 + 8)
         self.seen.append((walk, sequence))
+        self.last = packet
         fate = self.fate(walk, sequence)
         copies = [packet] * fate.copies
         if fate.behind:

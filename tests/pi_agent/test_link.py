@@ -236,3 +236,16 @@ def test_a_server_that_sends_elsewhere_is_left_and_tried_again(location: str) ->
                 await until(lambda: len(requests) >= 3)
 
     asyncio.run(scenario())
+
+
+def test_a_refusal_of_one_stream_is_logged_and_the_link_stays(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with running() as server, linked(server) as link:
+            await until(lambda: server.hellos)
+            await server.connections[0].send(Error("report", "too many").frame(PROBING, 3).encode())
+            await until(lambda: "the server refuses on stream 1: too many (report)" in caplog.text)
+            link.deliver(b"still up")
+            await until(lambda: server.reports)
+            assert len(server.connections) == 1
+
+    asyncio.run(scenario())
