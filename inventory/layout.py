@@ -4,11 +4,11 @@ import math
 import random
 from collections import deque
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-Node: TypeAlias = Hashable
-Neighbours: TypeAlias = Mapping[Node, Collection[Node]]
-PIVOTS, ROUNDS = 60, 40
+Node = TypeVar("Node", bound=Hashable)
+Neighbours: TypeAlias = Mapping[Any, Collection[Any]]
+PIVOTS = 60
 
 
 def place(nodes: Sequence[Node], neighbours: Neighbours) -> dict[Node, tuple[float, float]]:
@@ -25,8 +25,9 @@ def place(nodes: Sequence[Node], neighbours: Neighbours) -> dict[Node, tuple[flo
     pivots = list(nodes) if len(nodes) <= PIVOTS else draw.sample(list(nodes), PIVOTS)
     pairs = [(a, b, hops) for a in pivots for b, hops in _hops(a, nodes, neighbours).items() if a != b]
     largest = max((hops for *_, hops in pairs), default=1.0) ** 2
-    decay = math.log(largest / 0.05) / (ROUNDS - 1)
-    for step in range(ROUNDS):
+    rounds = 120 if len(nodes) <= PIVOTS else 20
+    decay = math.log(largest / 0.02) / (rounds - 1)
+    for step in range(rounds):
         draw.shuffle(pairs)
         for a, b, hops in pairs:
             _pull(spots[a], spots[b], hops, min(1.0, largest * math.exp(-decay * step) / hops**2))

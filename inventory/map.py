@@ -109,4 +109,4 @@ def _places(
     for a, b in edges:
         neighbours[a].add(b)
         neighbours[b].add(a)
-    return place(nodes, neighbours)  # type: ignore[arg-type,return-value]
+    return place(nodes, neighbours)
