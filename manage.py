@@ -12,6 +12,10 @@ def main() -> None:
         from netops.supervisor import runall
 
         sys.exit(runall(sys.argv[2:]))
+    if command == "crew":
+        from netops.supervisor import crew
+
+        sys.exit(crew(sys.argv[2:]))
     if command == "run":
         from netops.roles import run
 

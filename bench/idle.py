@@ -14,11 +14,20 @@ from bench.support import finish, quick, table
 from tests.installation import Installation, wait_for
 
 KINDS = [
-    ("run web", "web"), ("run gateway", "gateway"), ("run worker", "worker"), ("run listener", "listener"),
-    ("exabgp", "exabgp"), ("bgpls/helper", "exabgp"),
-    ("lab.mail_sink", "mail"), ("pi_agent", "agent"), ("lab run", "lab"),
-    ("runall", "supervisor"), ("postgres", "postgres"), ("valkey", "valkey"),
-]  # fmt: skip
+    ("netops: web", "web"),
+    ("netops: gateway", "gateway"),
+    ("celery", "worker"),
+    ("netops: listener", "listener"),
+    ("manage.py crew", "crew"),
+    ("manage.py runall", "supervisor"),
+    ("lab.mail_sink", "mail"),
+    ("lab run", "lab"),
+    ("pi_agent", "agent"),
+    ("bgpls/helper", "exabgp"),
+    ("exabgp", "exabgp"),
+    ("postgres", "postgres"),
+    ("valkey", "valkey"),
+]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -40,24 +49,7 @@ def cpu_s(pid: int) -> float:
 
 
 def role_of(command: str) -> str:
-    return next(
-        (role for word, role in KINDS if word in command), "postgres" if command.startswith("postgres") else "other"
-    )
-
-
-def postgres_children(installation: Installation) -> dict[int, str]:
-    """Backends keep no environment of ours: found as children of the postmaster."""
-    parents = {pid for pid, command in installation.processes().items() if "postgres" in command}
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) in parents:
-                found[int(entry.name)] = "postgres"
-    return found
+    return next((role for word, role in KINDS if word in command), command[:30])
 
 
 def bare_django_mb() -> float:
@@ -81,13 +73,12 @@ def main() -> None:
     with Installation() as installation:
         wait_for("everything up", installation.all_up, 75)
         up_s = time.monotonic() - installation.started - installation.ready_s
-        processes = {**installation.processes(), **postgres_children(installation)}
-        before = {pid: cpu_s(pid) for pid in processes}
+        before = {pid: cpu_s(pid) for pid in installation.processes()}
         time.sleep(settle)
         memory: dict[str, float] = defaultdict(float)
         cpu: dict[str, float] = defaultdict(float)
         count: dict[str, int] = defaultdict(int)
-        for pid, command in {**installation.processes(), **postgres_children(installation)}.items():
+        for pid, command in installation.processes().items():
             role = role_of(command)
             memory[role] += pss_kb(pid) / 1024
             cpu[role] += (cpu_s(pid) - before.get(pid, cpu_s(pid))) / settle * 100

@@ -157,20 +157,20 @@ class Postgres:
         """Who it runs as and where: extra arguments for subprocess.Popen."""
         return {**self._identity(), "cwd": "/"}
 
-    def wait_ready(self, process: "subprocess.Popen[bytes]", timeout_s: float = 60) -> None:
+    def wait_ready(self, timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
-        while not self._ready(process.pid):
-            if process.poll() is not None or time.monotonic() > deadline:
+        while not self._ready():
+            if time.monotonic() > deadline:
                 home.fail("PostgreSQL did not start: its lines above say why (a full disk, or its port in use).")
             time.sleep(0.02)
 
-    def _ready(self, pid: int) -> bool:
+    def _ready(self) -> bool:
         """As pg_ctl sees it: line 1 of postmaster.pid is the process, line 8 says ready."""
         try:
             lines = (self.cluster / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return len(lines) > 7 and lines[7].strip() == "ready" and Path(f"/proc/{lines[0]}").exists()
 
     def url(self, role: str, password: str, name: str) -> str:
         return f"host={self.socket} port={self.port} user={role} password={password} dbname={name}"

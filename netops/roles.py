@@ -29,8 +29,8 @@ def _web() -> int:
     keep_beating("web")
     host = os.environ.get("NETOPS_HOST") or "127.0.0.1"
     uvicorn.run(
-        "netops.asgi:application", host=host, port=home.port("web"), loop="uvloop", ws="websockets-sansio", lifespan="off",
-        log_level="warning", access_log=False, proxy_headers=False, server_header=False,
+        "netops.asgi:application", host=host, port=home.port("web"), loop="uvloop", ws="websockets-sansio",
+        lifespan="off", log_level="warning", access_log=False, proxy_headers=False, server_header=False,
         timeout_graceful_shutdown=3,
     )  # fmt: skip
     return 0
@@ -55,8 +55,9 @@ def _worker() -> int:
     home.folder("run")
     # Root is the documented way to try netops out; the image runs as an ordinary user.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
-    arguments = ["--quiet", "worker", "--concurrency", os.environ.get("NETOPS_WORKERS") or "2", "--loglevel", "WARNING"]
-    arguments += ["--without-gossip", "--without-mingle", "--max-tasks-per-child", "50000"]
+    # Threads: one desk that hangs holds nobody up, and scapy and networkx are in memory once.
+    arguments = ["--quiet", "worker", "--pool", "threads", "--concurrency", os.environ.get("NETOPS_WORKERS") or "4"]
+    arguments += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
     if os.environ.get("NETOPS_BEAT", "1") != "0":
         arguments.append("--beat")
     app.worker_main(arguments)

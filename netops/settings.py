@@ -34,7 +34,13 @@ def _database(role: str) -> dict[str, Any]:
         "PASSWORD": unquote(url.password or ""),
         "HOST": unquote(host),
         "PORT": port,
-        "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 10}} if role == "app" else {},
+        # A transaction that hangs gives its row locks back, whatever its process is doing.
+        "OPTIONS": {
+            "pool": {"min_size": 0, "max_size": 12, "timeout": 10},
+            "options": "-c idle_in_transaction_session_timeout=60000",
+        }
+        if role == "app"
+        else {},
     }
 
 
@@ -133,8 +139,6 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_TASK_TIME_LIMIT = 240
-CELERY_TASK_SOFT_TIME_LIMIT = 200
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 300,

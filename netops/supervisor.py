@@ -1,188 +1,85 @@
-"""`manage.py runall`: every role of one machine under one parent. Loads no Django.
+"""`manage.py runall`: every role of one machine under one parent, which loads no Django.
 
-Children start in order of what needs what, are restarted with back-off when they die, never outlive the parent
-(PR_SET_PDEATHSIG) and write their lines behind the role's name. Exit status 2 or 3 of a child means that a person has
-to act, as its own line says: it is not started again.
+PostgreSQL, Valkey and `crew` are its children. The crew (`crew` below) loads Django once, brings the database up to
+date and forks the roles: they share what is loaded and start in a moment.
 """
 
 import argparse
-import ctypes
 import fcntl
 import http.client
 import os
 import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
 
 from netops import embedded, home
+from netops.family import Child, Family, Fork, Program, say
 
 MANAGE = str(Path(__file__).resolve().parent.parent / "manage.py")
-NEEDS_A_PERSON = (2, 3)
-GRACE_S = 8.0
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _die_with_parent(number: int) -> Callable[[], None]:
-    """PR_SET_PDEATHSIG: a child ends when the supervisor is killed, however it is killed."""
-
-    def prepare() -> None:
-        _libc.prctl(1, number)
-
-    return prepare
-
-
-@dataclass
-class Child:
-    """One process that is kept running."""
-
-    name: str
-    command: Sequence[str]
-    options: dict[str, Any] = field(default_factory=dict)
-    stop_signal: int = signal.SIGTERM
-    process: "subprocess.Popen[bytes] | None" = None
-    started: float = 0.0
-    not_before: float = 0.0
-    delay: float = 0.0
-
-    def start(self) -> None:
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_die_with_parent(self.stop_signal),
-            **self.options,
-        )
-        assert self.process.stdout
-        threading.Thread(target=_relay, args=(self.name, self.process.stdout), daemon=True).start()
-
-    def died(self) -> int | None:
-        return self.process.poll() if self.process else None
-
-    def back_off(self) -> None:
-        """0.3 s after a first death, doubling to 30 s; a minute of life forgives."""
-        lived = time.monotonic() - self.started
-        self.delay = 0.3 if lived > 60 else min(30.0, max(0.3, self.delay * 2))
-        self.not_before, self.process = time.monotonic() + self.delay, None
-
-
-def _relay(name: str, stream: IO[bytes]) -> None:
-    for raw in stream:
-        say(f"{name:<9}| {raw.decode(errors='replace').rstrip()}")
-
-
-def _role(name: str) -> Child:
-    return Child(name, [sys.executable, MANAGE, "run", name])
+ROLES = ("web", "gateway", "listener", "worker")
 
 
 class Supervisor:
-    """Owns the children, from the first to the last."""
-
     def __init__(self, *, demo: bool) -> None:
         self.demo = demo
-        self.children: list[Child] = []
-        self.stopping = threading.Event()
+        self.family = Family()
+        self.services: list[Child] = []
+        self.crew = Program("", [sys.executable, MANAGE, "crew", *(["--demo"] if demo else [])])
 
     def run(self) -> int:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.stopping.set())
         try:
-            self._start()
-            if not self.stopping.is_set():
-                self._wait_ready()
-            while not self.stopping.wait(0.2):
-                self._tend()
-            return 0
+            if home.embedded():
+                self._start_services()
+            self.family.add(self.crew)
+            status = self._wait_ready()
+            while not self.family.stopping.is_set():
+                self.family.turn()
+            return status
         finally:
-            self._stop()
+            self.family.stop([self.crew])
+            self.family.stop(self.services)
+            say("netops has stopped")
 
-    def _start(self) -> None:
-        if home.embedded():
-            self._start_embedded()
-        setup = [sys.executable, MANAGE, "setup", *(["--demo"] if self.demo else [])]
-        if status := subprocess.run(setup, preexec_fn=_die_with_parent(signal.SIGTERM)).returncode:
-            raise SystemExit(status if status > 0 else 1)
-        roles = ["gateway", "web", "listener", "worker", *(["mail", "lab"] if self.demo else [])]
-        for name in roles:
-            self._add(_role(name))
-
-    def _start_embedded(self) -> None:
+    def _start_services(self) -> None:
         postgres = embedded.Postgres(home.data(), home.port("postgres"))
         postgres.prepare(home.secret("database_superuser"))
-        self._add(Child("valkey", embedded.valkey_command(home.folder("run")), stop_signal=signal.SIGKILL))
-        child = Child("postgres", postgres.command(), postgres.popen_options(), signal.SIGINT)
-        self._add(child)
-        assert child.process
-        postgres.wait_ready(child.process)
+        self.services = [
+            Program("valkey", embedded.valkey_command(home.folder("run")), stop_signal=signal.SIGKILL),
+            Program("postgres", postgres.command(), postgres.popen_options(), signal.SIGINT),
+        ]
+        for service in self.services:
+            self.family.add(service)
 
-    def _add(self, child: Child) -> None:
-        self.children.append(child)
-        child.start()
-
-    def _tend(self) -> None:
-        for child in list(self.children):
-            if (status := child.died()) is not None:
-                if status in NEEDS_A_PERSON:
-                    say(f"netops   | {child.name} ended and waits for you; everything else goes on")
-                    self.children.remove(child)
-                    continue
-                child.back_off()
-                say(f"netops   | {child.name} ended with status {status}; it starts again in {child.delay:.1f} s")
-            if child.process is None and time.monotonic() >= child.not_before:
-                child.start()
-
-    def _wait_ready(self) -> None:
-        """Print the ready line once /health/ answers 200; say what is missing while it takes long."""
+    def _wait_ready(self) -> int:
+        """Print the ready line once /health/ answers 200; a crew that fails before that is not tried again."""
         began = told = time.monotonic()
-        while not self.stopping.wait(0.05):
-            self._tend()
+        while not self.family.stopping.is_set():
+            for child, status in self.family.turn(0.05):
+                if child is self.crew or child in self.services:
+                    self.family.stopping.set()
+                    return status if status > 0 else 1
             status, body = _health()
             if status == 200:
-                say(f"netops is ready: http://127.0.0.1:{home.port('web')}/  ({time.monotonic() - began:.1f} s)")
+                say(f"netops is ready: http://127.0.0.1:{home.port('web')}/")
                 if self.demo:
                     say(f"sign in as demo with the password {home.secret('demo_password')}")
-                return
+                return 0
             if time.monotonic() - told > 10:
                 told = time.monotonic()
-                say(f"netops   | still starting: {body or 'no answer from web'}")
-
-    def _stop(self) -> None:
-        """Roles first, then Valkey and PostgreSQL, which they still write to."""
-        services = [child for child in self.children if child.name in ("postgres", "valkey")]
-        for group in ([child for child in self.children if child not in services], services):
-            running = [child.process for child in group if child.process and child.process.poll() is None]
-            for child in group:
-                if child.process in running:
-                    child.process.send_signal(child.stop_signal)
-            deadline = time.monotonic() + GRACE_S
-            for process in running:
-                try:
-                    process.wait(max(0.1, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-        say("netops has stopped")
+                say(f"netops   | {told - began:.0f} s, still starting: {body or 'no answer from web'}")
+        return 0
 
 
 def _health() -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", home.port("web"), timeout=2)
     try:
-        connection.request("GET", "/health/", headers={"Host": "127.0.0.1"})
+        connection.request("GET", "/health/")
         answer = connection.getresponse()
-        return answer.status, answer.read(500).decode(errors="replace")
+        return answer.status, answer.read(200).decode(errors="replace")
     except (OSError, http.client.HTTPException):
         return 0, ""
     finally:
@@ -214,6 +111,8 @@ def runall(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="manage.py runall", description="Run every role of netops on this machine.")
     parser.add_argument("--no-demo", action="store_true", help="without the demo team, its lab and its mail sink")
     demo = not parser.parse_args(arguments).no_demo
+    # Threads allocate in arenas of their own; two are enough for us and save tens of megabytes.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     if demo:
         # The demo's desk and route reflector are on this machine.
         allow = f"127.0.0.1:{home.port('mail')} 127.0.0.1:{home.port('bgp')}"
@@ -221,3 +120,53 @@ def runall(arguments: list[str]) -> int:
     _lock()
     _check_ports(["web", "gateway", *(["mail", "bgp"] if demo else [])])
     return Supervisor(demo=demo).run()
+
+
+def crew(arguments: list[str]) -> int:
+    """Entry point of the second process: Django once, the database up to date, then the roles as forks."""
+    demo = "--demo" in arguments
+    family = Family()
+    preload()
+    if home.embedded():
+        embedded.Postgres(home.data(), home.port("postgres")).wait_ready()
+    if status := _setup(family, demo=demo):
+        return status
+    from netops.roles import ROLES as FUNCTIONS
+
+    for name in ROLES:
+        family.add(Fork(name, FUNCTIONS[name]))
+    for name in ("mail", "lab") if demo else ():
+        family.add(Program(name, [sys.executable, MANAGE, "run", name]))
+    while not family.stopping.is_set():
+        family.turn()
+    family.stop(family.children)
+    return 0
+
+
+def preload() -> None:
+    """What every role needs, loaded once and kept out of the collector's way so that forks go on sharing it."""
+    import gc
+
+    import django
+
+    django.setup()
+    for module in ("channels.layers", "redis.asyncio", "rest_framework.views", "uvicorn", "netops.urls"):
+        import_module(module)
+
+    gc.collect()
+    gc.freeze()
+
+
+def _setup(family: Family, *, demo: bool) -> int:
+    """Run `manage.py setup` in a fork, so that no connection of its owner stays with us."""
+    from django.core.management import call_command
+
+    def migrate() -> int:
+        call_command("setup", demo=demo)
+        return 0
+
+    family.add(Fork("setup", migrate, once=True))
+    while not family.stopping.is_set():
+        for _, status in family.turn(0.02):
+            return status
+    return 1

@@ -84,7 +84,7 @@ def django_db_setup(django_db_blocker: object, valkey: str) -> None:
     with (DATA / "postgres.log").open("wb") as log:
         process = subprocess.Popen(command, stderr=log, **postgres.popen_options())  # type: ignore[call-overload]
     _processes.append(process)
-    postgres.wait_ready(process)
+    postgres.wait_ready()
     passwords = {role: home.secret(f"database_{role}") for role in ("owner", "app")}
     embedded.create_roles(postgres, home.secret("database_superuser"), passwords, "netops")
     with django_db_blocker.unblock():  # type: ignore[attr-defined]

@@ -158,14 +158,16 @@ class Installation:
         return self.results("/api/ticketing/incidents/?state=open")
 
     def processes(self) -> dict[int, str]:
-        """Pid and command line of every process of this installation, known by its NETOPS_DATA."""
-        found = {}
-        needle = f"NETOPS_DATA={self.data}\0".encode()
+        """Pid and command line of runall and all its descendants."""
+        parents, commands = {}, {}
         for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            if entry.name.isdecimal():
                 try:
-                    if needle in (entry / "environ").read_bytes():
-                        found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                    commands[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
                 except OSError:
                     continue
-        return found
+        found = {self.process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return {pid: commands[pid] for pid in sorted(found) if commands.get(pid)}

@@ -76,7 +76,9 @@ def test_the_eight_paths_in_api_and_command(netops: Installation) -> None:
     assert sorted(line for line in printed.splitlines() if line.startswith("dev1 ")) == expected
 
 
-@pytest.mark.parametrize("victim", ["run gateway", "run worker", "run listener", "exabgp", "pi_agent run"])
+@pytest.mark.parametrize(
+    "victim", ["netops: gateway", "celery", "netops: listener", "exabgp", "pi_agent run", "manage.py crew"]
+)
 def test_a_killed_process_comes_back_and_nothing_is_wrong(netops: Installation, victim: str) -> None:
     import os
     import signal
