@@ -33,13 +33,17 @@ _HALF_LINK_FIELDS = {
 
 
 class LinkState:
-    """Rows of `source` while a batch is applied. Then `events` tell what changed and `flipped` which links did."""
+    """Rows of `source` while a batch is applied.
+
+    Then `events` tell what happened, `changed` whether the graph did, and `touched` which links: as each is now, its
+    state before the batch, and what changed it last.
+    """
 
     def __init__(self, source: TopologySource, at: datetime) -> None:
         self.source, self.at = source, at
         self.events: list[TopologyEvent] = []
-        # Links whose state changed on the way: as it is now, as it was before the batch, and why it changed last.
-        self.flipped: dict[int, tuple[Link, str, str]] = {}
+        self.changed = False
+        self.touched: dict[int, tuple[Link, str, str]] = {}
         self.devices: dict[str, Device] = {}
         self.half_links: dict[str, HalfLink] = {}
         self.prefixes: dict[str, Prefix] = {}
@@ -80,6 +84,13 @@ class LinkState:
         for row in rows:
             self._down(row, "not announced again")
         self._write()
+
+    def direction(self, link: Link) -> str:
+        """The direction that is missing, where it is only one."""
+        halves = HalfLink.objects.filter(link=link).select_related("device", "remote_device")
+        names = {up: {str(half) for half in halves if half.up == up} for up in (True, False)}
+        missing = names[False] - names[True]
+        return missing.pop() if len(missing) == 1 and names[True] else ""
 
     # What the rows are
 
@@ -285,10 +296,10 @@ class LinkState:
         ways = {(half.device_id, half.remote_device_id) for half in self._halves[link.pk] if half.up}
         both = any(near != far and (far, near) in ways for near, far in ways)
         state = Link.State.UP if both else Link.State.DOWN
+        before = self.touched[link.pk][1] if link.pk in self.touched else link.state
+        self.touched[link.pk] = (link, before, why)
         if link.state == state:
             return
-        before = self.flipped[link.pk][1] if link.pk in self.flipped else link.state
-        self.flipped[link.pk] = (link, before, why)
         link.state, link.changed = state, self.at
         self._save(link)
         self._event(link, f"link_{state.value}", f"Link {link.name} is {state.value}: {why}")
@@ -301,6 +312,7 @@ class LinkState:
         link = row if isinstance(row, Link) else row.link if isinstance(row, HalfLink) else None
         event = TopologyEvent(at=self.at, kind=kind, text=text[:300], device=device, link=link)
         self.events.append(event)
+        self.changed = True
 
     # Writing
 

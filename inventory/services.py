@@ -22,6 +22,7 @@ from inventory.models import (
     TopologyUpdate,
     sorted_name,
 )
+from ticketing.models import Incident
 from ticketing.services import incident_clear, incident_report
 
 log = logging.getLogger("netops.inventory")
@@ -82,11 +83,9 @@ def endpoint_set(*, name: str, address: str) -> Endpoint:
 
 def apply_updates(source: TopologySource, rows: Sequence[TopologyUpdate]) -> None:
     """Apply lines of ExaBGP in order: the drain "topology" holds the row lock of `source` and deletes them after."""
-    now = timezone.now()
-    state = LinkState(source, now)
+    state = LinkState(source, timezone.now())
     before = _told(source)
     pending: list[adapter.Event] = []
-    told: list[TopologyEvent] = []
     malformed = 0
     for row in rows:
         if row.run != source.run:
@@ -97,49 +96,55 @@ def apply_updates(source: TopologySource, rows: Sequence[TopologyUpdate]) -> Non
             if isinstance(event, adapter.SessionUp | adapter.SessionDown | adapter.EndOfRib):
                 state.apply(pending)
                 pending = []
-                told += _session_event(source, state, event, row.created)
+                _session_event(source, state, event, row.created)
             else:
                 pending.append(event)
     state.apply(pending)
     if malformed:
         log.warning("%s: %d things it said made no sense and were left out", source, malformed)
-    _finish(source, state, told, before)
+    _finish(source, state, before)
 
 
-def _session_event(source: TopologySource, state: LinkState, event: adapter.Event, at: datetime) -> list[TopologyEvent]:
+def _session_event(source: TopologySource, state: LinkState, event: adapter.Event, at: datetime) -> None:
     match event:
         case adapter.SessionUp():
             source.session += 1
             source.session_began, source.state, source.problem = at, source.State.SYNCING, ""
-            return [_event("session_up", f"{source}: the session is up", at)]
+            source.heard = max(source.heard or at, at)
+            state.events.append(_event("session_up", f"{source}: the session is up", at))
         case adapter.SessionDown(reason):
             source.problem = f"The session with {source.host} was lost: {reason or 'no reason given'}."[:300]
-            return [_event("session_down", f"{source}: the session was lost: {reason}", at)]
-    return _synced(source, state, at)
+            state.events.append(_event("session_down", f"{source}: the session was lost: {reason}", at))
+        case adapter.EndOfRib():
+            _synced(source, state, at)
 
 
-def _synced(source: TopologySource, state: LinkState, at: datetime) -> list[TopologyEvent]:
-    if source.state != source.State.SYNCING:
-        return []
+def _is_synced(source: TopologySource) -> bool:
+    """Whether everything of this session was announced."""
+    return bool(source.synced and source.session_began and source.synced >= source.session_began)
+
+
+def _synced(source: TopologySource, state: LinkState, at: datetime) -> None:
+    if _is_synced(source) or not source.session_began:
+        return
     state.sweep()
-    source.state, source.synced = source.State.LIVE, at
-    return [_event("source_live", f"{source}: everything was announced", at)]
+    source.state, source.synced = source.State.LIVE, max(at, source.session_began)
+    state.events.append(_event("source_live", f"{source}: everything was announced", at))
 
 
 def _told(source: TopologySource) -> tuple[Any, ...]:
     return source.session, source.session_began, source.state, source.problem, source.synced
 
 
-def _finish(source: TopologySource, state: LinkState, told: list[TopologyEvent], before: tuple[Any, ...]) -> None:
+def _finish(source: TopologySource, state: LinkState, before: tuple[Any, ...]) -> None:
     if _told(source) != before:
-        # Not `heard` and `run`: those are the listener's.
-        source.save(update_fields=["session", "session_began", "state", "problem", "synced"])
-    if state.events:
-        topology_changed([*told, *state.events])
-        _report_links(state)
-    elif told:
-        _store(told, _topology().version)
+        # `run` is the listener's alone; for `heard` it waits for the row lock that we hold.
+        source.save(update_fields=["session", "session_began", "state", "problem", "heard", "synced"])
         live.publish(current_team_id(), "topology")
+    if state.changed:
+        _report_links(state, topology_changed(state.events))
+    elif state.events:
+        _store(state.events, Topology.objects.values_list("version", flat=True).first() or 0)
 
 
 def topology_changed(events: Sequence[TopologyEvent]) -> int:
@@ -154,10 +159,6 @@ def topology_changed(events: Sequence[TopologyEvent]) -> int:
     return int(topology.version)
 
 
-def _topology() -> Topology:
-    return Topology.objects.first() or Topology()
-
-
 def _store(events: Sequence[TopologyEvent], version: int) -> None:
     for event in events:
         event.version = version
@@ -168,18 +169,22 @@ def _event(kind: str, text: str, at: datetime) -> TopologyEvent:
     return TopologyEvent(at=at, kind=kind, text=text[:300])
 
 
-def _report_links(state: LinkState) -> None:
+def _report_links(state: LinkState, version: int) -> None:
     """Incidents of the links that are not as they were before the batch; in a fixed order, against deadlocks."""
-    for pk in sorted(state.flipped):
-        link, before, why = state.flipped[pk]
-        if link.state == before:
-            continue
-        element = {"kind": "link", "element": f"link:{pk}", "source": "topology"}
+    for pk in sorted(state.touched):
+        link, before, why = state.touched[pk]
+        element = {"kind": "link", "element": f"link:{pk}"}
         if link.state == Link.State.UP:
-            incident_clear(**element, reason=f"{why}; both directions are announced")
+            if before == Link.State.DOWN:
+                reason = f"{why}; both directions are announced"
+                incident_clear(**element, source="topology", reason=reason)
             continue
-        evidence = {"version": _topology().version, "reason": why}
-        incident_report(**element, title=f"Link {link.name} is down", evidence=evidence, reason=why)
+        # A link that never was up raises nothing; one that is down already may have lost its other direction.
+        held = Incident.objects.open().filter(**element, causes__has_key="topology")
+        if before == Link.State.UP or held.exists():
+            evidence = {"version": version, "direction": state.direction(link)}
+            title = f"Link {link.name} is down"
+            incident_report(**element, source="topology", title=title, evidence=evidence, reason=why)
 
 
 def mark_stale(*, now: datetime | None = None) -> int:
@@ -189,24 +194,23 @@ def mark_stale(*, now: datetime | None = None) -> int:
     """
     now = now or timezone.now()
     changed = 0
-    sources = TopologySource.objects.exclude(state=TopologySource.State.WAITING).select_for_update(
-        skip_locked=True, no_key=True
-    )
-    for source in sources.order_by("id"):
-        before, state, told = _told(source), LinkState(source, now), list[TopologyEvent]()
+    spoken = TopologySource.objects.exclude(state=TopologySource.State.WAITING).order_by("id")
+    for source in spoken.select_for_update(skip_locked=True, no_key=True):
+        before, state = _told(source), LinkState(source, now)
         silent = source.heard is None or now - source.heard > timedelta(seconds=source.hold_time_s)
         if silent and source.state != source.State.STALE:
             source.state = source.State.STALE
             source.problem = source.problem or f"Nothing was heard from {source.host} for {source.hold_time_s} s."
-            told = [_event("source_stale", f"{source} is stale; its last known topology is kept", now)]
+            text = f"{source} is stale; its last known topology is kept"
+            state.events.append(_event("source_stale", text, now))
         elif not silent and source.state == source.State.STALE:
-            done = source.synced and source.session_began and source.synced >= source.session_began
-            source.state, source.problem = source.State.LIVE if done else source.State.SYNCING, ""
-        elif source.state == source.State.SYNCING and _overdue(source, now):
-            told = _synced(source, state, now)
+            source.state = source.State.LIVE if _is_synced(source) else source.State.SYNCING
+            source.problem = ""
+        elif not silent and not _is_synced(source) and _overdue(source, now):
+            _synced(source, state, now)
         if _told(source) != before:
             changed += 1
-            _finish(source, state, told, before)
+            _finish(source, state, before)
     return changed
 
 

@@ -91,6 +91,7 @@ def test_a_first_sync(source: TopologySource) -> None:
     assert Device.objects.filter(up=True).count() == 4
     assert Interface.objects.count() == 8
     assert kinds().count("link_up") == 4
+    assert (kinds()[0], kinds()[-1]) == ("session_up", "source_live")
     assert set(TopologyEvent.objects.values_list("version", flat=True)) == {1}
     assert open_incidents() == []
 
@@ -119,8 +120,13 @@ def test_a_withdrawn_half_link_takes_its_link_down_and_opens_an_incident(source:
     incident = Incident.objects.get()
     assert incident.element == f"link:{Link.objects.get(name='R2–R3').pk}"
     assert "R2→R3 was withdrawn" in incident.causes["topology"]["reason"]
+    assert incident.evidence["topology"] == {"version": 2, "direction": "R2→R3"}
     assert version() == 2
+    hear(source, withdraw(both(2, 3)[1]))
+    assert Incident.objects.get().evidence["topology"]["direction"] == ""
     hear(source, announce(both(2, 3)[0]))
+    assert Incident.objects.get().evidence["topology"]["direction"] == "R3→R2"
+    hear(source, announce(both(2, 3)[1]))
     assert states() == RING
     assert open_incidents() == []
 
@@ -228,6 +234,15 @@ def test_without_end_of_rib_a_timer_sweeps(source: TopologySource) -> None:
     assert mark_stale(now=now + SYNC_LIMIT + timedelta(seconds=1)) == 1
     assert states() == dict.fromkeys(RING, "down") | {"R1–R2": "up"}
     source.refresh_from_db()
+    assert source.state == "live"
+
+
+def test_an_end_of_rib_that_is_drained_late_still_sweeps(source: TopologySource) -> None:
+    sync(source, *square())
+    hear(source, lines.up(), *square()[:4], *(announce(half) for half in both(1, 2)))
+    assert mark_stale(now=timezone.now() + timedelta(seconds=30)) == 1
+    hear(source, lines.end_of_rib())
+    assert states() == dict.fromkeys(RING, "down") | {"R1–R2": "up"}
     assert source.state == "live"
 
 
