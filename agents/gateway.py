@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from agents import services
 from agents.link import GRACE_S, HANDSHAKE_S, Ended, Link, Receive, Refused, Send, in_thread
 from pi_agent.frames import MAX_FRAME, FrameError
@@ -18,7 +20,6 @@ from pi_agent.frames import MAX_FRAME, FrameError
 log = logging.getLogger("netops.gateway")
 
 PING_S = 15.0
-HOST = os.environ.get("NETOPS_HOST") or "127.0.0.1"
 
 
 class Gateway:
@@ -86,14 +87,14 @@ def main() -> int:
     import uvicorn
 
     from core.roles import keep_beating
-    from netops import home
 
-    port, path = home.port("gateway"), home.folder("run") / "gateway.sock"
+    host, port, path = settings.GATEWAY_HOST, settings.GATEWAY_PORT, settings.DATA / "run" / "gateway.sock"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        tcp = socket.create_server((HOST, port), backlog=1024)
+        tcp = socket.create_server((host, port), backlog=1024)
         unix = _unix_server(path)
     except OSError as error:
-        where = f"{HOST} port {port}" if error.filename is None else str(path)
+        where = f"{host} port {port}" if error.filename is None else str(path)
         print(f"netops: the gateway cannot listen on {where} ({error.strerror}): {_fix(port)}", file=sys.stderr)
         return 1
 
@@ -104,7 +105,7 @@ def main() -> int:
             await super().startup(sockets)
             self.servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=unix))
             keep_beating("gateway")
-            log.info("the gateway listens on %s:%d and %s", HOST, port, path)
+            log.info("the gateway listens on %s:%d and %s", host, port, path)
 
         def _protocol(self) -> asyncio.Protocol:
             factory: Any = self.config.http_protocol_class

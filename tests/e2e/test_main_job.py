@@ -1,6 +1,11 @@
 """From BGP-LS to one ticket, with real parts throughout. Deadlines are hang guards at five times the goal."""
 
+import json
+import os
 import re
+import signal
+import time
+from pathlib import Path
 
 import pytest
 
@@ -64,9 +69,6 @@ def test_an_announced_cut_turns_the_link_down_and_plans_again(netops: Installati
 
 
 def test_the_eight_paths_in_api_and_command(netops: Installation) -> None:
-    import json
-    from pathlib import Path
-
     lab = json.loads((Path(__file__).resolve().parents[2] / "lab" / "seed_lab.json").read_text())
     expected = sorted(" ".join(path) for path in lab["all_simple_paths_dev1_dev2"])
     answer = netops.get("/api/inventory/paths/?source=dev1&target=dev2&policy=all")
@@ -80,22 +82,19 @@ def test_the_eight_paths_in_api_and_command(netops: Installation) -> None:
     "victim", ["netops: gateway", "celery", "netops: listener", "exabgp", "pi_agent run", "manage.py crew"]
 )
 def test_a_killed_process_comes_back_and_nothing_is_wrong(netops: Installation, victim: str) -> None:
-    import os
-    import signal
+    def alive() -> list[int]:
+        return [pid for pid, command in netops.processes().items() if victim in command]
 
-    pids = [pid for pid, command in netops.processes().items() if victim in command]
-    assert pids
+    pids = wait_for("the process", alive, 60)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    wait_for("a new process", lambda: any(victim in c for p, c in netops.processes().items() if p not in pids), 60)
+    wait_for("a new process", lambda: set(alive()) - set(pids), 60)
     wait_for("health", lambda: netops.health() == 200, 100)
     wait_for("everything up", netops.all_up, 150)
     assert not netops.open_incidents()
 
 
 def test_ten_times_the_rate_with_background_loss_opens_nothing(netops: Installation) -> None:
-    import time
-
     campaign = netops.results("/api/probing/campaigns/")[0]
     known = netops.get("/api/ticketing/incidents/")["count"]
     netops.lab("loss", percent=0.1)
