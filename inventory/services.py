@@ -171,20 +171,19 @@ def _event(kind: str, text: str, at: datetime) -> TopologyEvent:
 
 def _report_links(state: LinkState, version: int) -> None:
     """Incidents of the links that are not as they were before the batch; in a fixed order, against deadlocks."""
+    elements = [f"link:{pk}" for pk in state.touched]
+    open_ones = Incident.objects.open().filter(kind="link", element__in=elements, causes__has_key="topology")
+    held = set(open_ones.values_list("element", flat=True))
     for pk in sorted(state.touched):
         link, before, why = state.touched[pk]
-        element = {"kind": "link", "element": f"link:{pk}"}
+        element = {"kind": "link", "element": f"link:{pk}", "source": "topology"}
         if link.state == Link.State.UP:
-            if before == Link.State.DOWN:
-                reason = f"{why}; both directions are announced"
-                incident_clear(**element, source="topology", reason=reason)
-            continue
+            if element["element"] in held:
+                incident_clear(**element, reason=f"{why}; both directions are announced")
         # A link that never was up raises nothing; one that is down already may have lost its other direction.
-        held = Incident.objects.open().filter(**element, causes__has_key="topology")
-        if before == Link.State.UP or held.exists():
+        elif before == Link.State.UP or element["element"] in held:
             evidence = {"version": version, "direction": state.direction(link)}
-            title = f"Link {link.name} is down"
-            incident_report(**element, source="topology", title=title, evidence=evidence, reason=why)
+            incident_report(**element, title=f"Link {link.name} is down", evidence=evidence, reason=why)
 
 
 def mark_stale(*, now: datetime | None = None) -> int:

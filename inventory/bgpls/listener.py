@@ -36,7 +36,7 @@ log = logging.getLogger("netops.listener")
 
 REREAD_S = 3.0
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.5, 15.0
-UP_LIMIT_S = 20.0
+UP_LIMIT_S, STEADY_S = 20.0, 30.0
 HEARD_EVERY_S = 1.0
 BATCH, BACKLOG = 500, 5000
 MAX_LINE = 4 << 20
@@ -115,7 +115,7 @@ async def _feed(source: Source) -> None:
     """Runs for one source, for ever, with back-off."""
     backoff, told, reached = FIRST_BACKOFF_S, "", True
     while True:
-        run = Run(source)
+        run, began = Run(source), asyncio.get_running_loop().time()
         try:
             await run.serve(probe_first=not reached)
         except (Lost, OSError) as lost:
@@ -128,7 +128,9 @@ async def _feed(source: Source) -> None:
         except (DatabaseError, InterfaceError) as error:
             log.warning("%s: the database does not answer (%s)", source, type(error).__name__)
         if run.was_up:
-            backoff, told = FIRST_BACKOFF_S, ""
+            told = ""
+        if asyncio.get_running_loop().time() - began > STEADY_S:
+            backoff = FIRST_BACKOFF_S
         reached = run.was_up
         # Full jitter keeps many sources from calling one reflector together.
         await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311
