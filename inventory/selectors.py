@@ -106,8 +106,10 @@ def sources() -> list[dict[str, Any]]:
 
 
 def events(limit: int = 10, **narrow: Any) -> list[dict[str, Any]]:
-    """The newest topology events first."""
+    """The newest topology events first; those of prefixes only where a device or link is asked for."""
     rows = TopologyEvent.objects.filter(**narrow).order_by("-at", "-id")
+    if not narrow:
+        rows = rows.exclude(kind__startswith="prefix")
     return as_rows(rows.values("id", "at", "kind", "text", "device_id", "link_id", "version")[:limit])
 
 

@@ -74,15 +74,17 @@ def minutes_of(path_ids: Iterable[int], minutes: int) -> dict[int, dict[datetime
 
 
 def round_trips(rows: dict[datetime, dict[str, Any]], minutes: int, slices: int = SLICES) -> list[float | None]:
-    """Mean round trips in ms over the last `minutes`, `slices` points a minute; None where nothing came back."""
-    last = minute_of(timezone.now())
+    """Mean round trips in ms over the last `minutes`, `slices` points a minute; None where nothing came back.
+
+    The minute that runs has as many points as it is old; which probes of a minute were lost is not stored.
+    """
+    now = timezone.now()
     points: list[float | None] = []
     for back in range(minutes - 1, -1, -1):
-        row = rows.get(last - timedelta(minutes=back))
-        points += _means(bytes(row["rtts"]), slices) if row else [None] * slices
-    while points and points[0] is None:
-        points.pop(0)
-    return points
+        row = rows.get(minute_of(now) - timedelta(minutes=back))
+        count = slices if back else max(1, slices * now.second // 60)
+        points += _means(bytes(row["rtts"]), count) if row else [None] * count
+    return points if any(point is not None for point in points) else []
 
 
 def _means(packed: bytes, slices: int) -> list[float | None]:
@@ -100,8 +102,16 @@ def with_history(rows: list[dict[str, Any]], minutes: int = 10) -> list[dict[str
     """Path rows with `history`, their round trips for a sparkline: one query for all of them."""
     found = minutes_of([row["id"] for row in rows], minutes)
     for row in rows:
-        row["history"] = round_trips(found[row["id"]], minutes)
+        row["history"] = round_trips(found[row["id"]], _span(found[row["id"]], minutes))
     return rows
+
+
+def _span(rows: dict[datetime, dict[str, Any]], most: int, least: int = 1) -> int:
+    """How many minutes to show: as far back as there is anything, from `least` to `most`."""
+    if not rows:
+        return least
+    age = int((minute_of(timezone.now()) - min(rows)).total_seconds() // 60) + 1
+    return min(max(age, least), most)
 
 
 def path_story(path: Path, minutes: int = 60) -> dict[str, Any]:
@@ -116,14 +126,15 @@ def path_story(path: Path, minutes: int = 60) -> dict[str, Any]:
         half["condition"] = condition("up" if half["up"] else "down", half["incident"])
     rows = minutes_of([path.pk], minutes)[path.pk]
     sums = {name: sum(row[name] for row in rows.values()) for name in COUNTERS}
-    history = round_trips(rows, minutes, 3)
+    span = _span(rows, minutes, 5)
+    history = round_trips(rows, span, 3 if span > 15 else 12)
     known = [value for value in history if value is not None]
     return {
         "out": [halves[each] for each in path.out if each in halves],
         "back": [halves[each] for each in path.back if each in halves],
         "incidents": list(incidents.values()),
-        "minutes": _minutes(rows, minutes),
-        "history": history if known else [],
+        "minutes": _minutes(rows, span),
+        "history": history,
         "top": max(known, default=0) * HEADROOM,
         "sums": sums,
         "loss": 100 * (1 - sums["received"] / sums["sent"]) if sums["sent"] else None,

@@ -1,7 +1,8 @@
 """Campaigns and paths."""
 
 import re
-from datetime import timedelta
+import struct
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
@@ -99,14 +100,14 @@ def test_a_path_never_heard_of_says_so(lab: Lab, team: Team, bob_client: Client)
     assert "No probe of this path came back in the last hour." in html
 
 
-def test_round_trips_have_a_gap_where_nothing_came_back() -> None:
-    import struct
-
-    now = minute_of(timezone.now())
+def test_round_trips_have_a_gap_where_nothing_came_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2026, 3, 4, 5, 6, 31, tzinfo=UTC)
+    monkeypatch.setattr("probing.selectors.timezone.now", lambda: now)
+    last = minute_of(now)
     rows = {
-        now - timedelta(minutes=2): {"rtts": struct.pack("<4e", 1, 3, 5, 7)},
-        now: {"rtts": struct.pack("<2e", 2, 4)},
+        last - timedelta(minutes=2): {"rtts": struct.pack("<4e", 1, 3, 5, 7)},
+        last: {"rtts": struct.pack("<2e", 2, 4)},
     }
-    assert round_trips(rows, 5, 2) == [2, 6, None, None, 2, 4]
+    assert round_trips(rows, 4, 2) == [None, None, 2, 6, None, None, 3]
     assert round_trips({}, 5, 2) == []
-    assert round_trips({now: {"rtts": b""}}, 1, 2) == []
+    assert round_trips({last: {"rtts": b""}}, 1, 2) == []
