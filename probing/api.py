@@ -16,13 +16,13 @@ from agents.models import Agent
 from core.api import ListView
 from inventory.models import Endpoint
 from probing.models import Campaign, Path, PathMinute
-from probing.services import campaign_create
+from probing.services import campaign_create, campaign_update
 
 MAX_HOURS = 48
 
 
-class NewCampaign(serializers.Serializer[Campaign]):
-    """What POST takes; the service checks the values."""
+class CampaignFields(serializers.Serializer[Campaign]):
+    """What POST and PATCH take; the service checks the values."""
 
     name = serializers.CharField(max_length=60)
     agent = serializers.CharField(help_text="name of the agent")
@@ -61,18 +61,34 @@ class CampaignList(ListView):
         return campaigns
 
     def post(self, request: Request) -> Response:
-        asked = NewCampaign(data=request.data)
-        asked.is_valid(raise_exception=True)
-        values = dict(asked.validated_data)
-        agent = Agent.objects.filter(name=values.pop("agent")).first()
-        if agent is None:
-            raise exceptions.ValidationError({"agent": ["There is no agent of this name."]})
-        names = set(values.pop("targets"))
-        targets = list(Endpoint.objects.filter(name__in=names))
-        if unknown := sorted(names - {target.name for target in targets}):
-            raise exceptions.ValidationError({"targets": [f"There is no end point {name!r}." for name in unknown]})
-        campaign = campaign_create(agent=agent, targets=targets, **values)
+        campaign = campaign_create(**_values(request))
         return Response({"id": campaign.pk, "name": campaign.name}, status=status.HTTP_201_CREATED)
+
+
+class CampaignDetail(APIView):
+    def patch(self, request: Request, campaign_id: int) -> Response:
+        """Change what is given; its paths are planned anew."""
+        campaign = get_object_or_404(Campaign.objects.all(), pk=campaign_id)
+        campaign_update(campaign=campaign, **_values(request, partial=True))
+        return Response({"id": campaign.pk})
+
+
+def _values(request: Request, *, partial: bool = False) -> dict[str, Any]:
+    """What was asked, with rows in the place of names."""
+    asked = CampaignFields(data=request.data, partial=partial)
+    asked.is_valid(raise_exception=True)
+    values = dict(asked.validated_data)
+    if "agent" in values:
+        name = values["agent"]
+        values["agent"] = Agent.objects.filter(name=name).first()
+        if values["agent"] is None:
+            raise exceptions.ValidationError({"agent": [f"There is no agent {name!r}."]})
+    if "targets" in values:
+        names = set(values["targets"])
+        values["targets"] = list(Endpoint.objects.filter(name__in=names))
+        if unknown := sorted(names - {target.name for target in values["targets"]}):
+            raise exceptions.ValidationError({"targets": [f"There is no end point {name!r}." for name in unknown]})
+    return values
 
 
 class PathList(ListView):

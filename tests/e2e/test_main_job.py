@@ -104,8 +104,12 @@ def test_ten_times_the_rate_with_background_loss_opens_nothing(netops: Installat
         while time.monotonic() < end:
             assert not netops.open_incidents()
             time.sleep(1)
-        sent = sum(path["sent"] for path in netops.results("/api/probing/paths/?limit=100&minutes=1"))
+        paths = [path["id"] for path in netops.results("/api/probing/paths/?limit=100")]
+        minutes = [minute for path in paths for minute in netops.results(f"/api/probing/paths/{path}/minutes/")]
     finally:
         netops.call("PATCH", f"/api/probing/campaigns/{campaign['id']}/", {"rate": campaign["rate"]})
     assert netops.get("/api/ticketing/incidents/")["count"] == known
-    assert sent
+    # A whole minute at the raised rate, with the losses that were asked for and nothing else.
+    busiest = max(minute["sent"] for minute in minutes)
+    assert busiest > 60 * campaign["rate"] * 5
+    assert sum(minute["received"] for minute in minutes) < sum(minute["sent"] for minute in minutes)

@@ -132,3 +132,37 @@ def test_the_incident_panel_shows_the_paths_over_the_link(campaign: Campaign, te
         assert all(path.state == "down" for path in shown)
         Incident.objects.update(kind="access", element=f"agent:{Agent.objects.get().pk}")
         assert affected_paths(Incident.objects.get()).count("<li>") == Path.objects.active().count()
+
+
+def patch(client: Client, pk: int, body: dict[str, object]) -> tuple[int, dict[str, object]]:
+    answer = client.patch(f"/api/probing/campaigns/{pk}/", body, "application/json")
+    return answer.status_code, answer.json()
+
+
+def test_a_campaign_is_changed_by_patch(alice_client: Client, campaign: Campaign, team: Team) -> None:
+    assert patch(alice_client, campaign.pk, {"rate": 40}) == (200, {"id": campaign.pk})
+    with team_scope(team.pk):
+        campaign.refresh_from_db()
+    assert campaign.rate == 40
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("rate", 0), ("rate", "fast"), ("agent", "nobody"), ("targets", ["nobody"])]
+)
+def test_a_wrong_change_is_refused_by_field(
+    alice_client: Client, campaign: Campaign, field: str, value: object
+) -> None:
+    status, answer = patch(alice_client, campaign.pk, {field: value})
+    assert status == 400
+    assert list(answer) == [field]
+
+
+def test_only_who_may_changes_a_campaign(
+    bob_client: Client, charlie_client: Client, campaign: Campaign, team: Team
+) -> None:
+    assert patch(bob_client, campaign.pk, {"rate": 40})[0] == 403
+    assert patch(charlie_client, campaign.pk, {"rate": 40})[0] == 404
+    with team_scope(team.pk):
+        before = campaign.rate
+        campaign.refresh_from_db()
+    assert campaign.rate == before
