@@ -61,6 +61,7 @@ class Finding:
     down: bool
     rate: float
     gain: float
+    reason: str
 
     @property
     def kind(self) -> str:
@@ -105,7 +106,7 @@ def evaluate(campaign: Campaign, paths: Iterable[Path] | None = None) -> None:
         network = _Network(campaign, {each for walk in known for each in walk.half_links})
         counts = [WalkEvidence(w.path.pk, w.half_links, *w.detector.evidence(window)) for w in known]
         verdict = localise(counts, network.candidates)
-        findings = [network.finding(fault, known) for fault in verdict.faults]
+        findings = [network.finding(fault, known, window) for fault in verdict.faults]
         scores = network.scores(verdict)
     else:
         scores = []
@@ -137,7 +138,7 @@ class _Network:
         self.candidates = link_candidates([(pair[0], pair[1]) for pair in halves.values() if len(pair) == 2])
         self.candidates += [Candidate("half_link", frozenset(each)) for each in halves.values() if len(each) == 1]
 
-    def finding(self, fault: Fault, walks: Sequence[Seen]) -> Finding:
+    def finding(self, fault: Fault, walks: Sequence[Seen], window: int) -> Finding:
         links = sorted({self._link[each] for each in _half_links(fault.candidates)})
         access = any(candidate.kind == "access" for candidate in fault.candidates)
         directions = {candidate.elements for candidate in fault.candidates}
@@ -162,6 +163,7 @@ class _Network:
             down=down,
             rate=fault.rate,
             gain=fault.gain,
+            reason=_reason(crossing, window),
         )
 
     def scores(self, verdict: Verdict) -> list[dict[str, Any]]:
@@ -218,11 +220,7 @@ class _Ledger:
             return
         del self.suspects[suspect]
         self._named.add(element)
-        self.held[element] = held = {
-            "kind": finding.kind,
-            "parts": list(finding.parts),
-            "reason": f"{sum(walk.bad for walk in walks)} of {len(walks)} walks of {self._campaign.name} show it.",
-        }
+        self.held[element] = held = {"kind": finding.kind, "parts": list(finding.parts), "reason": finding.reason}
         self._tell(element, held, finding, walks)
 
     def settle(self, walks: Sequence[Seen], titles: Sequence[str]) -> None:
@@ -294,6 +292,12 @@ class _Ledger:
 
 def _half_links(candidates: Iterable[Candidate]) -> set[int]:
     return {each for candidate in candidates if candidate.kind != "access" for each in candidate.elements}  # type: ignore[misc]
+
+
+def _reason(crossing: Sequence[Seen], window: int) -> str:
+    counts = [walk.detector.evidence(window) for walk in crossing]
+    sent, lost = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
+    return f"Of the last {sent} probes on the {len(crossing)} walks over it {lost} were lost."
 
 
 def _evidence(walk: Seen) -> dict[str, Any]:

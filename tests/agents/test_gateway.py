@@ -303,3 +303,14 @@ def test_an_agent_needs_a_key_and_a_name_of_its_own(scope: Team, agent: Agent) -
     for key, match in (("zz", "64 hexadecimal digits"), (agent.public_key, "already exists")):
         with pytest.raises(ValidationError, match=match):
             agent_create(name="other", public_key=key)
+
+
+def test_gateway_and_pages_do_without_what_only_workers_need() -> None:
+    """A process with Scapy or NetworkX is 30 to 80 MB larger."""
+    code = (
+        "import sys, django; django.setup(); import agents.gateway, probing.api, probing.services, probing.tasks\n"
+        "print(*({'scapy', 'networkx', 'numpy'} & {name.partition('.')[0] for name in sys.modules}))"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "netops.settings"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=HANG)
+    assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr

@@ -95,9 +95,8 @@ def seed_campaign(**values: Any) -> Campaign:
     """dev1 to dev2 over all paths, planned."""
     agent = agent_create(name="dev1", public_key="ab" * 32, address="20.0.0.2")
     target = Endpoint.objects.get(name="dev2")
-    campaign = campaign_create(
-        **{"name": "dev1 to dev2", "agent": agent, "targets": [target], "policy": "all"} | values
-    )
+    asked: dict[str, Any] = {"name": "dev1 to dev2", "agent": agent, "targets": [target], "policy": "all", **values}
+    campaign = campaign_create(**asked)
     plan(campaign)
     return Campaign.objects.get(pk=campaign.pk)
 

@@ -58,11 +58,11 @@ def test_a_cut_link_is_named_and_its_recovery_noticed(simulation: Simulation, a:
     assert evidence["direction"] == "both"
     assert evidence["paths"]
     assert all(path["state"] == "down" for path in evidence["paths"])
-    simulation.run(5)
+    simulation.run(2)
     assert open_incidents() == [incident], "and nothing else"
     simulation.cut = set()
     assert simulation.run(15, until=lambda: not open_incidents()) < 15
-    simulation.run(3)
+    simulation.run(1)
     assert Incident.objects.count() == 1
     assert incident.events.filter(text__startswith="Title").count() == 0
 
@@ -75,7 +75,7 @@ def test_a_link_cut_one_way_is_named_with_its_direction(simulation: Simulation, 
     assert incident.element == f"link:{link_named(a, b).pk}"
     assert incident.title == f"Link {a}→{b} is down"
     assert incident.evidence[f"probing:{simulation.campaign.pk}"]["direction"] == f"{a}→{b}"
-    simulation.run(3)
+    simulation.run(1)
     assert open_incidents() == [incident]
     simulation.cut = set()
     assert simulation.run(15, until=lambda: not open_incidents()) < 15
