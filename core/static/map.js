@@ -65,7 +65,7 @@
     ];
   };
 
-  const fit = () => map.animate({ fit: { padding: 48 }, duration: 0 });
+  const fit = () => map.fit(undefined, box.clientWidth < 600 ? 24 : 48);
 
   const show = async (url, id) => {
     map.elements().unselect();

@@ -5,20 +5,23 @@
   const team = body.dataset.team;
   const TOPICS = ["topology", "paths", "incidents", "agents"];
   const POLL_MS = 10_000;
-  const COALESCE_MS = 250;
+  const GATHER_MS = 100;
+  const APART_MS = 1000;
 
-  // Changes: a topic that comes many times at once is told once; a hidden page is told when it is looked at.
+  // Changes: a topic that comes many times in a second is told once; a hidden page is told when it is looked at.
   const waiting = new Set();
   let timer = 0;
+  let told = 0;
   const tell = () => {
     timer = 0;
     if (document.hidden) return;
+    told = Date.now();
     for (const topic of waiting) body.dispatchEvent(new CustomEvent(`netops:${topic}`));
     waiting.clear();
   };
   const changed = (...topics) => {
     topics.forEach((topic) => waiting.add(topic));
-    timer ||= setTimeout(tell, COALESCE_MS);
+    timer ||= setTimeout(tell, Math.max(GATHER_MS, told + APART_MS - Date.now()));
   };
   document.addEventListener("visibilitychange", () => waiting.size && !document.hidden && tell());
 
@@ -105,5 +108,4 @@
       location.reload();
     }
   });
-  document.addEventListener("htmx:sendError", () => team && show("paused", "Live updates paused"));
 })();
