@@ -53,9 +53,7 @@ class Campaign(TeamModel):
 
 
 class CampaignTarget(TeamModel):
-    campaign = models.ForeignKey(
-        Campaign, on_delete=models.CASCADE, related_name="targets", db_constraint=False
-    )
+    campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="targets", db_constraint=False)
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+", db_constraint=False)
 
     class Meta(TeamModel.Meta):
@@ -94,9 +92,7 @@ class Path(TeamModel):
         PATH = "path", "Path"
         COVER = "cover", "Cover loop"
 
-    campaign = models.ForeignKey(
-        Campaign, on_delete=models.CASCADE, related_name="paths", db_constraint=False
-    )
+    campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="paths", db_constraint=False)
     target = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+", db_constraint=False)
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.PATH)
     # The same hops give the same key, so that a re-planned path keeps its row, state and history.
