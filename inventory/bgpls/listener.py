@@ -94,8 +94,7 @@ async def _listen() -> None:
             if not ready:
                 keep_beating("listener")
                 ready = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), REREAD_S)
+        await _within(REREAD_S, stop)
     await _reconcile(feeds, set())
 
 
@@ -147,9 +146,10 @@ class Run:
         self._peer = ""
         self._lines: asyncio.Queue[str | None] = asyncio.Queue(BACKLOG)
         self._up = asyncio.Event()
-        self._connected = asyncio.Event()
+        self._heard_out, self._exited = asyncio.Event(), asyncio.Event()
         self._heard = self._said = 0.0
         self._last_words = ""
+        self._hearer: asyncio.Task[None] | None = None
 
     async def serve(self, *, probe_first: bool) -> None:
         """Until it is over; always ends with Lost or a database error."""
@@ -183,6 +183,8 @@ class Run:
         finally:
             server.close()
             await _end(process)
+            if self._hearer:
+                self._hearer.cancel()
             for path in (socket, file):
                 path.unlink(missing_ok=True)
 
@@ -207,26 +209,31 @@ class Run:
             log.debug("%s: exabgp: %s", self.source, text)
         status = await process.wait()
         self._last_words = f"ExaBGP ended with {status}{': ' if last else ''}{last}."
+        self._exited.set()
+        # What its helper still had to say comes first.
+        await _within(1, self._heard_out)
         await self._lines.put(None)
         await asyncio.Future()
 
     async def _limit(self) -> None:
-        try:
-            await asyncio.wait_for(self._up.wait(), UP_LIMIT_S)
-        except TimeoutError:
-            raise await self._why("") from None
+        if not await _within(UP_LIMIT_S, self._up):
+            raise await self._why("")
         await asyncio.Future()
 
     async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve the helper that ExaBGP started: its lines, as they come, into the queue."""
+        self._hearer = asyncio.current_task()
         try:
             while line := await reader.readline():
-                await self._lines.put(line.decode(errors="replace").replace("\0", ""))
+                await self._lines.put(line.decode(errors="replace").strip().replace("\0", ""))
         except (ValueError, OSError):
             self._last_words = f"ExaBGP said a line of over {MAX_LINE} bytes, or its helper broke."
         finally:
             writer.close()
-            await self._lines.put(None)
+        self._heard_out.set()
+        # Where ExaBGP ended too, its status is the better reason.
+        await _within(1, self._exited)
+        await self._lines.put(None)
 
     async def _store(self) -> None:
         """Lines into rows, in order, a batch at a time; a database that is away holds ExaBGP up, and then the peer."""
@@ -325,6 +332,13 @@ def _die_with(parent: int) -> None:
 
 
 _libc = ctypes.CDLL(None)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    """Wait for an event; whether it came in time."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

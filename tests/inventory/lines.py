@@ -10,7 +10,7 @@ from typing import Any
 _counter = 0
 
 
-def _line(kind: str, neighbor: str) -> str:
+def line(kind: str, neighbor: str) -> str:
     global _counter
     _counter += 1
     head = f'{{ "exabgp": "5.0.0", "time": 1795361120.89, "host" : "lab", "pid" : 1, "ppid" : 1, "counter": {_counter}'
@@ -19,15 +19,15 @@ def _line(kind: str, neighbor: str) -> str:
 
 
 def up() -> str:
-    return _line("state", '"state": "up"')
+    return line("state", '"state": "up"')
 
 
 def down(reason: str = "peer reset") -> str:
-    return _line("state", f'"state": "down", "reason": {json.dumps(reason)}')
+    return line("state", f'"state": "down", "reason": {json.dumps(reason)}')
 
 
 def end_of_rib() -> str:
-    return _line("update", '"direction": "receive", "message": { "eor": { "afi" : "bgp-ls", "safi" : "bgp-ls" } }')
+    return line("update", '"direction": "receive", "message": { "eor": { "afi" : "bgp-ls", "safi" : "bgp-ls" } }')
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def announce(*nlris: Nlri, error: str = "") -> str:
     found = f'"error": "{error}"' if error else f'"bgp-ls": {{ {nlris[0].attribute} }}'
     listed = f'"announce": {{ "bgp-ls bgp-ls": {{ "192.0.2.1": [ {", ".join(n.text for n in nlris)} ] }} }}'
     update = f'"update": {{ "attribute": {{ "origin": "igp", {found} }}, {listed} }}'
-    return _line("update", f'"direction": "receive", "message": {{ {update} }}')
+    return line("update", f'"direction": "receive", "message": {{ {update} }}')
 
 
 def withdraw(*nlris: Nlri) -> str:
     listed = f'"withdraw": {{ "bgp-ls bgp-ls": [ {", ".join(nlri.text for nlri in nlris)} ] }}'
-    return _line("update", f'"direction": "receive", "message": {{ "update": {{ {listed} }} }}')
+    return line("update", f'"direction": "receive", "message": {{ "update": {{ {listed} }} }}')
 
 
 def system(number: int) -> str:
