@@ -33,6 +33,9 @@ def run(topology: Topology, state: Path, bgp: tuple[str, int], agent: tuple[str,
     if agent and agent[0] not in topology.names:
         raise StartError(f"--agent must name one of {', '.join(topology.names)}, not {agent[0]}")
     with _control_socket(state) as control, _bgp_socket(*bgp) as listener:
+        # A busy machine must not look like a lossy network; only root may ask for this.
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, -10)
         enter_user_namespace()
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

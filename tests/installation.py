@@ -17,6 +17,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from lab.client import LabError, request
 from tests.embedded import free_port_base, temporary_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,10 +104,15 @@ class Installation:
 
     def lab(self, command: str, *names: str, **arguments: object) -> None:
         """Break or mend the lab through its control socket, without the half second of a new process."""
-        from lab.client import request
-
         ends = dict(zip("ab", names, strict=False))
+        wait_for("the lab to answer", self._lab_is_up, 60)
         request(self.data / "lab", command, **ends, **arguments)
+
+    def _lab_is_up(self) -> bool:
+        try:
+            return bool(request(self.data / "lab", "status"))
+        except LabError:
+            return False
 
     def get(self, path: str) -> Any:
         """The JSON answer of GET `path`."""
@@ -115,8 +121,8 @@ class Installation:
     def call(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Token {self.token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        asked = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
+        with urllib.request.urlopen(asked, timeout=20) as answer:
             return json.loads(answer.read())
 
     def results(self, path: str) -> list[dict[str, Any]]:

@@ -79,11 +79,20 @@ def test_the_eight_paths_in_api_and_command(netops: Installation) -> None:
 
 
 @pytest.mark.parametrize(
-    "victim", ["netops: gateway", "celery", "netops: listener", "exabgp", "pi_agent run", "manage.py crew"]
+    "victim",
+    [
+        "netops: gateway",
+        "celery",
+        "netops: listener",
+        "exabgp server",
+        r"^\S+ -m pi_agent run",
+        "-m lab run",
+        "manage.py crew",
+    ],
 )
 def test_a_killed_process_comes_back_and_nothing_is_wrong(netops: Installation, victim: str) -> None:
     def alive() -> list[int]:
-        return [pid for pid, command in netops.processes().items() if victim in command]
+        return [pid for pid, command in netops.processes().items() if re.search(victim, command)]
 
     pids = wait_for("the process", alive, 60)
     for pid in pids:
