@@ -80,7 +80,7 @@ class _Hops:
 
 def _walk(path: Path, campaign: Campaign, hops: _Hops) -> dict[str, Any] | str:
     """The walk of a path for the plan's JSON, or one sentence why there is none."""
-    from probing.templates import TemplateError, compile_walk
+    from probing.packets import TemplateError, compile_walk
 
     pinned = hops.of(path, campaign.style)
     if "" in pinned or not hops.source:

@@ -130,7 +130,7 @@ def _draft_one_way(
 ) -> None:
     """Pinned out only. Where routing has one way back it counts as the walk's, so that its links can be named."""
     from inventory.paths import all_shortest
-    from probing.templates import packet_size
+    from probing.packets import packet_size
 
     ways = all_shortest(draft.graph, device.pk, start.pk, 2)
     if ways.count > 1:

@@ -20,8 +20,8 @@ from typing import Any
 import networkx as nx
 
 from inventory.paths import Edge, Graph, Node, Path, reverse, within_hops
+from probing.packets import INNERMOST, LAYER, packet_size
 from probing.signatures import Hypothesis, Signatures
-from probing.templates import INNERMOST, LAYER, packet_size
 
 MAX_LAYERS = 16
 POOL = 4000

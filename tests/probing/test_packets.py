@@ -9,8 +9,8 @@ from scapy.packet import Packet, Raw
 
 from inventory.paths import all_simple, path_nodes
 from pi_agent.prober.plan import MAGIC, PAYLOAD, check_template
+from probing.packets import TemplateError, compile_walk, packet_size
 from probing.planning import one_way_hops, plan_walks, walk_hops
-from probing.templates import TemplateError, compile_walk, packet_size
 from tests.seed import LAB, seed_graph
 
 addresses = st.ip_addresses(v=4).map(str)
