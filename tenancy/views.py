@@ -1,6 +1,5 @@
 """Sign-in, sign-out and the way to a team."""
 
-from django import forms
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
@@ -22,14 +21,12 @@ class SignInForm(AuthenticationForm):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.label_suffix = ""
-        for name, field in self.fields.items():
+        self.fields["username"].label, self.fields["password"].label = "User name", "Password"
+        for field in self.fields.values():
             field.widget.attrs["class"] = "form-control"
-            if self.is_bound and self.errors:
+        if self.is_bound and self.errors:
+            for field in self.fields.values():
                 field.widget.attrs |= {"aria-invalid": "true", "aria-describedby": "sign-in-error"}
-            if isinstance(field.widget, forms.PasswordInput):
-                field.label = "Password"
-            elif name == "username":
-                field.label = "User name"
 
 
 class SignIn(LoginView):

@@ -31,7 +31,8 @@ def test_a_wrong_name_and_a_wrong_password_look_alike(username: str, password: s
     status, _, html = sign_in(username, password)
     assert status == 200
     assert "That name and password do not match." in html
-    assert 'aria-describedby="sign-in-error"' in html
+    assert html.count('aria-describedby="sign-in-error"') == 2
+    assert "User name</label>" in html
     assert password not in html
 
 
