@@ -9,6 +9,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from lab.client import LabError, request
 
 
+def _percent(text: str) -> float:
+    return float(text.removesuffix("%"))
+
+
 class Command(BaseCommand):
     help = "Look at the lab, and break and mend its wires."
 
@@ -22,7 +26,7 @@ class Command(BaseCommand):
         cut.add_argument("--silent", action="store_true", help="routing does not notice")
         self._wire(commands.add_parser("heal", help="mend a link, or everything"), required=False)
         loss = self._wire(commands.add_parser("loss", help="lose packets on a link"))
-        loss.add_argument("percent", type=float)
+        loss.add_argument("percent", type=_percent, help="for example 5%%")
         delay = self._wire(commands.add_parser("delay", help="add a delay to a link"))
         delay.add_argument("ms", type=float)
 
