@@ -11,26 +11,18 @@ import os
 import random
 import re
 import signal
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, IntegrityError, InterfaceError, connection
-from django.db.models import F
-from django.utils import timezone
+from django.db import DatabaseError, IntegrityError, InterfaceError
 
-from core import live, outbound
-from core.drain import nudge
+from core import outbound
 from core.roles import keep_beating
-from core.scope import team_scope
-from inventory.bgpls import adapter, exabgp
-from inventory.models import TopologySource, TopologyUpdate
-from tenancy.models import Team
+from inventory.bgpls import adapter, exabgp, inbox
+from inventory.bgpls.inbox import Source, in_database
 
 log = logging.getLogger("netops.listener")
 
@@ -49,25 +41,6 @@ _HINTS = {
     ("2", "7"): "let the peer speak BGP-LS with us",
     ("6", "5"): "make us a neighbour of the peer",
 }
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Source:
-    """What of a TopologySource makes a run; a change of it starts a new one."""
-
-    team_id: int
-    id: int
-    name: str
-    host: str
-    port: int
-    local_as: int
-    peer_as: int
-    router_id: str
-    hold_time_s: int
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.host}:{self.port})"
 
 
 class Lost(Exception):
@@ -89,7 +62,7 @@ async def _listen() -> None:
     ready = False
     while not stop.is_set():
         with suppress(DatabaseError, InterfaceError):
-            wanted = await _in_database(_enabled_sources)
+            wanted = await in_database(inbox.enabled_sources)
             await _reconcile(feeds, wanted)
             if not ready:
                 keep_beating("listener")
@@ -123,7 +96,7 @@ async def _feed(source: Source) -> None:
                 told = sentence
                 log.warning("%s: %s", source, told)
             with suppress(DatabaseError, InterfaceError):
-                await _in_database(_set_problem, source, told)
+                await in_database(inbox.problem_set, source, told)
         except (DatabaseError, InterfaceError) as error:
             log.warning("%s: the database does not answer (%s)", source, type(error).__name__)
         if run.was_up:
@@ -161,7 +134,10 @@ class Run:
         self._peer = target.address
         if probe_first:
             await self._probe()
-        self._number = await _in_database(_begin_run, source)
+        number = await in_database(inbox.run_begin, source)
+        if number is None:
+            raise Lost("The source was deleted.")
+        self._number = number
         folder = Path(settings.DATA, "run")
         socket, file = (folder / f"bgpls-{source.id}.{end}" for end in ("sock", "conf"))
         socket.unlink(missing_ok=True)
@@ -221,19 +197,23 @@ class Run:
         await asyncio.Future()
 
     async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve the helper that ExaBGP started: its lines, as they come, into the queue."""
+        """Serve the helper that ExaBGP started."""
         self._hearer = asyncio.current_task()
+        # At the end of our own run; asyncio's streams would print it.
+        with suppress(asyncio.CancelledError), closing(writer):
+            await self._read(reader)
+            self._heard_out.set()
+            # Where ExaBGP ended too, its status is the better reason.
+            await _within(1, self._exited)
+            await self._lines.put(None)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """The helper's lines, as they come, into the queue."""
         try:
             while line := await reader.readline():
                 await self._lines.put(line.decode(errors="replace").strip().replace("\0", ""))
         except (ValueError, OSError):
             self._last_words = f"ExaBGP said a line of over {MAX_LINE} bytes, or its helper broke."
-        finally:
-            writer.close()
-        self._heard_out.set()
-        # Where ExaBGP ended too, its status is the better reason.
-        await _within(1, self._exited)
-        await self._lines.put(None)
 
     async def _store(self) -> None:
         """Lines into rows, in order, a batch at a time; a database that is away holds ExaBGP up, and then the peer."""
@@ -278,7 +258,7 @@ class Run:
         while True:
             try:
                 if batch:
-                    await _in_database(_store_lines, self.source, self._number, batch)
+                    await in_database(inbox.lines_store, self.source, self._number, batch)
                     batch = []
                 await self._tell_heard()
                 return
@@ -292,7 +272,7 @@ class Run:
         if self._heard < self._said + HEARD_EVERY_S:
             return
         self._said = asyncio.get_running_loop().time()
-        if not await _in_database(_set_heard, self.source, self._number):
+        if not await in_database(inbox.heard_set, self.source, self._number):
             await asyncio.sleep(LAST_BACKOFF_S)
             raise Lost("Another listener has taken this source over: run one listener only.")
 
@@ -350,50 +330,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.kill()
         await process.wait()
-
-
-# The database, from threads that give their connection back
-
-
-async def _in_database(function: Callable[..., T], *args: Any) -> T:
-    def call() -> T:
-        try:
-            return function(*args)
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(call)
-
-
-def _enabled_sources() -> set[Source]:
-    names = ("id", "name", "host", "port", "local_as", "peer_as", "router_id", "hold_time_s")
-    found = set()
-    for team_id in Team.objects.values_list("id", flat=True):
-        with team_scope(team_id):
-            rows = TopologySource.objects.filter(enabled=True).values(*names)
-            found |= {Source(team_id=team_id, **row) for row in rows}
-    return found
-
-
-def _begin_run(source: Source) -> int:
-    with team_scope(source.team_id):
-        TopologySource.objects.filter(pk=source.id).update(run=F("run") + 1)
-        return int(TopologySource.objects.values_list("run", flat=True).get(pk=source.id))
-
-
-def _store_lines(source: Source, run: int, lines: list[str]) -> None:
-    with team_scope(source.team_id):
-        TopologyUpdate.objects.bulk_create(TopologyUpdate(source_id=source.id, run=run, line=line) for line in lines)
-        nudge("topology", source.team_id, source.id)
-
-
-def _set_heard(source: Source, run: int) -> int:
-    with team_scope(source.team_id):
-        return int(TopologySource.objects.filter(pk=source.id, run=run).update(heard=timezone.now()))
-
-
-def _set_problem(source: Source, text: str) -> None:
-    with team_scope(source.team_id):
-        mine = TopologySource.objects.filter(pk=source.id)
-        if mine.exclude(problem=text[:300]).update(problem=text[:300]):
-            live.publish(source.team_id, "topology")

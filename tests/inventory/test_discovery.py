@@ -200,6 +200,21 @@ def test_a_disabled_source_goes_stale_and_keeps_its_graph(lab_source: TopologySo
     wait_for(lambda: state(lab_source) == "live")
 
 
+def test_a_lost_peer_goes_stale_and_its_return_sweeps(team: Team, listener: Listener) -> None:
+    with running_lab() as first:
+        port = first.bgp_port()
+        with team_scope(team.pk):
+            source = source_create(name="lab", host="127.0.0.1", port=port, hold_time_s=3)
+        wait_for(lambda: state(source) == "live")
+    wait_for(lambda: mark_stale_sources() or state(source) == "stale")
+    wait_for(lambda: "refuses connections" in problem(source))
+    assert links(source) == ALL_UP
+    with running_lab("--bgp", f"127.0.0.1:{port}") as second:
+        second.request("cut", a="R4", b="R6")
+        wait_for(lambda: links(source) == CUT and state(source) == "live")
+        assert problem(source) == ""
+
+
 def test_leftovers_of_a_run_are_removed(lab_source: TopologySource, listener: Listener) -> None:
     wait_for(lambda: state(lab_source) == "live")
     listener.stop()

@@ -18,8 +18,9 @@ from django.conf import settings
 from django.db import OperationalError
 
 from core.scope import team_scope
-from inventory.bgpls import exabgp, listener
-from inventory.bgpls.listener import Lost, Run, Source
+from inventory.bgpls import exabgp, inbox, listener
+from inventory.bgpls.inbox import Source
+from inventory.bgpls.listener import Lost, Run
 from inventory.models import TopologySource, TopologyUpdate
 from tenancy.models import Team
 from tests.inventory import lines
@@ -51,7 +52,7 @@ def source(transactional_db: None, team: Team, peer: socket.socket) -> Source:
     Path(settings.DATA, "run").mkdir(mode=0o700, exist_ok=True)
     with team_scope(team.pk):
         TopologySource.objects.create(name="lab", host="127.0.0.1", port=peer.getsockname()[1])
-    (found,) = listener._enabled_sources()
+    (found,) = inbox.enabled_sources()
     return found
 
 
@@ -190,30 +191,31 @@ def test_a_line_without_end_ends_the_run(source: Source, script: Script, monkeyp
 def test_a_run_that_was_taken_over_stops(source: Source, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another listener begins a run: ours has no say any more."""
     monkeypatch.setattr(listener, "LAST_BACKOFF_S", 0)
-    begin = listener._begin_run
+    begin = inbox.run_begin
 
-    def overtaken(source: Source) -> int:
+    def overtaken(source: Source) -> int | None:
         run = begin(source)
         begin(source)
         return run
 
-    monkeypatch.setattr(listener, "_begin_run", overtaken)
+    monkeypatch.setattr(inbox, "run_begin", overtaken)
     script(said(lines.up()), HANG)
     assert serve(source)[1] == "Another listener has taken this source over: run one listener only."
 
 
 def test_a_deleted_source_ends_its_run(source: Source, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = listener._begin_run
+    begin = inbox.run_begin
 
-    def deleted(source: Source) -> int:
+    def deleted(source: Source) -> int | None:
         run = begin(source)
         with team_scope(source.team_id):
             TopologySource.objects.all().delete()
         return run
 
-    monkeypatch.setattr(listener, "_begin_run", deleted)
+    monkeypatch.setattr(inbox, "run_begin", deleted)
     script(said(lines.up()), HANG)
     assert serve(source)[1] == "The source was deleted."
+    assert serve(source)[1] == "The source was deleted."  # now before ExaBGP is started
 
 
 def test_exabgp_sees_none_of_our_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +279,7 @@ def test_the_helper_without_a_listener_ends(tmp_path: Path) -> None:
 def test_a_database_that_is_away_loses_nothing(source: Source, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """More lines than the backlog takes wait in order while the database is away."""
     monkeypatch.setattr(listener, "BACKLOG", 50)
-    store, failed = listener._store_lines, list[int]()
+    store, failed = inbox.lines_store, list[int]()
 
     def flaky(source: Source, run: int, batch: list[str]) -> None:
         if len(failed) < 2:
@@ -285,7 +287,7 @@ def test_a_database_that_is_away_loses_nothing(source: Source, script: Script, m
             raise OperationalError("away")
         store(source, run, batch)
 
-    monkeypatch.setattr(listener, "_store_lines", flaky)
+    monkeypatch.setattr(inbox, "lines_store", flaky)
     told = [lines.announce(lines.node(number)) for number in range(1, 400)]
     script(said(lines.up()), *map(said, told), said(lines.down()))
     serve(source)
