@@ -114,9 +114,13 @@ def events(limit: int = 10, **narrow: Any) -> list[dict[str, Any]]:
 
 
 def network_summary() -> dict[str, Any]:
-    """Counts of devices, links and half-links, each with how many are up, and the version of the graph."""
+    """Counts of devices, links and half-links, each with how many are up, and the version of the graph.
+
+    A link counts as up while routing has it and no open incident names it.
+    """
     devices = Device.objects.aggregate(total=Count("id"), up=Count("id", filter=Q(up=True)))
-    links = Link.objects.aggregate(total=Count("id"), up=Count("id", filter=Q(state=Link.State.UP)))
+    well = Q(state=Link.State.UP) & ~Q(pk__in=list(link_incidents()))
+    links = Link.objects.aggregate(total=Count("id"), up=Count("id", filter=well))
     halves = HalfLink.objects.aggregate(total=Count("id"), up=Count("id", filter=Q(up=True)))
     topology = Topology.objects.values("version", "changed").first() or {"version": 0, "changed": None}
     return {"devices": devices, "links": links, "half_links": halves, **topology}

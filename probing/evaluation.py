@@ -281,9 +281,10 @@ class _Ledger:
             severity="critical" if held["down"] else "warning",
             reason=held["reason"],
             evidence={
+                "by": f"the probes of {self._campaign.name}",
                 "direction": finding.direction,
+                "loss": f"{finding.rate:.0%}",
                 "score": round(finding.gain, 1),
-                "rate": round(finding.rate, 3),
                 "candidates": self._scores,
                 "paths": [_evidence(walk) for walk in bad[:40]],
             },

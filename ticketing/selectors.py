@@ -31,11 +31,11 @@ def incident_counts() -> dict[str, int]:
     return counts
 
 
-def source_label(source: str) -> str:
-    """`probing:1` in words."""
-    name, _, number = source.partition(":")
-    words = {"topology": "routing", "probing": "the probes of campaign", "netops": "netops"}
-    return f"{words.get(name, name)} {number}".strip()
+def source_label(incident: Incident, source: str) -> str:
+    """`probing:1` in words: as its evidence says in `by`, where it does."""
+    held = incident.evidence.get(source)
+    by = held.get("by") if isinstance(held, dict) else None
+    return str(by or {"topology": "routing"}.get(source, source))
 
 
 def timeline_of(incident: Incident, limit: int = 200) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def timeline_of(incident: Incident, limit: int = 200) -> list[dict[str, Any]]:
     rows = IncidentEvent.objects.filter(incident=incident).order_by("-at", "-id")
     events = as_rows(rows.values("at", "actor", "text")[:limit])
     for event in events:
-        event["actor"] = source_label(event["actor"])
+        event["actor"] = source_label(incident, event["actor"])
     return events
 
 
@@ -56,7 +56,7 @@ def evidence_of(incident: Incident) -> list[dict[str, Any]]:
         paths = known.get("paths")
         shown.append(
             {
-                "source": source_label(source),
+                "source": source_label(incident, source),
                 "holds": cause is not None,
                 "reason": cause.get("reason", "") if cause else "",
                 "direction": known.get("direction", ""),
@@ -64,7 +64,7 @@ def evidence_of(incident: Incident) -> list[dict[str, Any]]:
                 "rest": {
                     name.replace("_", " "): value
                     for name, value in known.items()
-                    if name not in ("paths", "direction") and isinstance(value, str | int | float)
+                    if name not in ("paths", "direction", "by") and isinstance(value, str | int | float)
                 },
             }
         )

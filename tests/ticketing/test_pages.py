@@ -20,7 +20,8 @@ def incidents(team: Team) -> list[Incident]:
         made = [
             incident_report(
                 kind="link", element=f"link:{number}", source="probing:7", title=f"Link {number} is down",
-                evidence={"direction": "R2→R4", "gain": 12.5, "paths": [{"text": "dev1 R1 dev2", "state": "down"}]},
+                evidence={"by": "the probes of dev1 to dev2", "direction": "R2→R4", "gain": 12.5,
+                          "paths": [{"text": "dev1 R1 dev2", "state": "down"}]},
                 reason=f"{number} walks show it.",
             )
             for number in (1, 2, 3)
@@ -51,7 +52,7 @@ def test_they_are_filtered_by_state_and_title(incidents: list[Incident], bob_cli
 def test_one_shows_evidence_timeline_and_what_the_desk_answered(incidents: list[Incident], bob_client: Client) -> None:
     html = bob_client.get(f"/t/red/incidents/{incidents[0].pk}/").content.decode()
     for text in (
-        "the probes of campaign 7", "Still holds", "R2→R4", "12.5", "dev1 R1 dev2", "1 walks show it.",
+        "Seen by the probes of dev1 to dev2", "Still holds", "R2→R4", "12.5", "dev1 R1 dev2", "1 walks show it.",
         "Night shift", "Refused", "550 no such user", "3 attempts", "Opened: 1 walks show it.",
     ):  # fmt: skip
         assert text in html, text
