@@ -46,9 +46,7 @@ class TopologySource(TeamModel):
 class TopologyUpdate(TeamModel):
     """Inbox: one line of ExaBGP's JSON, as it came."""
 
-    source = models.ForeignKey(
-        TopologySource, on_delete=models.CASCADE, related_name="updates", db_constraint=False
-    )
+    source = models.ForeignKey(TopologySource, on_delete=models.CASCADE, related_name="updates", db_constraint=False)
     # The run of the source that said it; lines of an older run are void.
     run = models.PositiveBigIntegerField()
     line = models.TextField()
@@ -84,9 +82,7 @@ class Named(TeamModel):
 class Device(Named):
     """A node (RFC 9552 section 5.2.1). `up` is false once its node NLRI was withdrawn."""
 
-    source = models.ForeignKey(
-        TopologySource, on_delete=models.CASCADE, related_name="devices", db_constraint=False
-    )
+    source = models.ForeignKey(TopologySource, on_delete=models.CASCADE, related_name="devices", db_constraint=False)
     # Canonical text of the node descriptors: protocol, instance, AS, area and IGP router-id.
     key = models.CharField(max_length=200)
     igp_router_id = models.CharField(max_length=40)
@@ -104,9 +100,7 @@ class Device(Named):
 class Interface(TeamModel):
     """A device's end of a link, known by its address (BGP-LS gives no interface names) or its link-local identifier."""
 
-    device = models.ForeignKey(
-        Device, on_delete=models.CASCADE, related_name="interfaces", db_constraint=False
-    )
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="interfaces", db_constraint=False)
     name = models.CharField(max_length=60)
     address = models.GenericIPAddressField(null=True)
 
@@ -139,13 +133,9 @@ class Link(Named):
 class HalfLink(TeamModel):
     """One direction of a link (RFC 9552 link NLRI), from `device` to `remote_device`."""
 
-    source = models.ForeignKey(
-        TopologySource, on_delete=models.CASCADE, related_name="+", db_constraint=False
-    )
+    source = models.ForeignKey(TopologySource, on_delete=models.CASCADE, related_name="+", db_constraint=False)
     key = models.CharField(max_length=400)
-    device = models.ForeignKey(
-        Device, on_delete=models.CASCADE, related_name="half_links", db_constraint=False
-    )
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="half_links", db_constraint=False)
     remote_device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="+", db_constraint=False)
     interface = models.ForeignKey(Interface, on_delete=models.CASCADE, related_name="+", db_constraint=False)
     link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="half_links", db_constraint=False)
@@ -174,9 +164,7 @@ class HalfLink(TeamModel):
 class Prefix(TeamModel):
     """A prefix and the device that announces it (RFC 9552 prefix NLRI)."""
 
-    source = models.ForeignKey(
-        TopologySource, on_delete=models.CASCADE, related_name="+", db_constraint=False
-    )
+    source = models.ForeignKey(TopologySource, on_delete=models.CASCADE, related_name="+", db_constraint=False)
     key = models.CharField(max_length=300)
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="prefixes", db_constraint=False)
     prefix = models.CharField(max_length=43)
@@ -198,12 +186,8 @@ class TopologyEvent(TeamModel):
     at = models.DateTimeField()
     kind = models.CharField(max_length=20)
     text = models.CharField(max_length=300)
-    device = models.ForeignKey(
-        Device, on_delete=models.CASCADE, null=True, related_name="events", db_constraint=False
-    )
-    link = models.ForeignKey(
-        Link, on_delete=models.CASCADE, null=True, related_name="events", db_constraint=False
-    )
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, null=True, related_name="events", db_constraint=False)
+    link = models.ForeignKey(Link, on_delete=models.CASCADE, null=True, related_name="events", db_constraint=False)
     version = models.PositiveBigIntegerField()
 
     class Meta(TeamModel.Meta):

@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.utils import timezone
 
 from core.scope import NoTeamInScope, team_scope
 from inventory.models import Endpoint, sorted_name
@@ -40,13 +41,12 @@ def test_a_foreign_insert_is_refused_by_the_database(team: Team, other_team: Tea
 def test_a_foreign_key_into_another_team_is_refused(team: Team, other_team: Team) -> None:
     with team_scope(other_team.pk):
         desk = Desk.objects.create(name="theirs", driver="email")
-    with pytest.raises(IntegrityError, match="desk_id_team_fk"), transaction.atomic(), team_scope(team.pk):
-        from django.utils import timezone
-
+    with team_scope(team.pk), connection.cursor() as cursor:
         incident = Incident.objects.create(kind="link", element="link:1", title="x", opened=timezone.now())
         Ticket.objects.create(incident=incident, desk_id=desk.pk)
-        with connection.cursor() as cursor:
+        with pytest.raises(IntegrityError, match="desk_id_team_fk"), transaction.atomic():
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        Ticket.objects.all().delete()
 
 
 def test_nested_scopes_give_the_outer_team_back(team: Team, other_team: Team) -> None:
