@@ -41,9 +41,9 @@ test-long: dev
 check: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	NETOPS_DATA=$$(mktemp -d) $(BIN)/mypy .
+	NETOPS_DATA=.venv/check $(BIN)/mypy .
 	$(BIN)/lint-imports
-	NETOPS_DATA=$$(mktemp -d) NETOPS_PUBLIC_URL=https://netops.example $(BIN)/python manage.py check --deploy --fail-level WARNING
+	NETOPS_DATA=.venv/check NETOPS_PUBLIC_URL=https://netops.example $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(PYTEST) -q tests/netops/test_migrations.py
 
 format:
