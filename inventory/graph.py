@@ -5,6 +5,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Lock
 
 from django.db.models import Q
@@ -17,7 +18,7 @@ from inventory.paths import Graph, PathError
 KEPT = 16
 POLICIES = ("all", "all_shortest", "k_shortest", "within_hops")
 DEFAULT_VALUE = {"k_shortest": 3, "within_hops": 2}
-_kept: OrderedDict[int, tuple[int, Graph]] = OrderedDict()
+_kept: OrderedDict[int, tuple[tuple[int, datetime | None], Graph]] = OrderedDict()
 _lock = Lock()
 
 
@@ -27,25 +28,26 @@ def load_graph() -> tuple[int, Graph]:
     Nodes are Device ids, edge keys Link ids; the attribute `half_link` is the HalfLink id (see inventory.paths).
     """
     team = current_team_id()
-    # The version first: what is newer than it only makes us look again.
-    version = Topology.objects.values_list("version", flat=True).first() or 0
+    # The version first: what is newer than it only makes us look again. With its time, because a version that was
+    # rolled back comes again with other content.
+    stamp = Topology.objects.values_list("version", "changed").first() or (0, None)
     with _lock:
         kept = _kept.get(team)
-    if kept and kept[0] == version:
-        return kept
+    if kept and kept[0] == stamp:
+        return stamp[0], kept[1]
     fields = ("device_id", "remote_device_id", "local_address", "remote_address", "igp_metric", "delay_us", "link_id")
     rows = HalfLink.objects.filter(up=True).order_by("id").values_list(*fields, "id")
     half_links = (
         paths.HalfLink(near, far, local or "", remote or "", metric, delay, True, link, pk)
         for near, far, local, remote, metric, delay, link, pk in rows
     )
-    found = version, paths.build_graph(half_links, Device.objects.values_list("id", flat=True))
+    graph = paths.build_graph(half_links, Device.objects.values_list("id", flat=True))
     with _lock:
-        _kept[team] = found
+        _kept[team] = stamp, graph
         _kept.move_to_end(team)
         if len(_kept) > KEPT:
             _kept.popitem(last=False)
-    return found
+    return stamp[0], graph
 
 
 def endpoint_device(endpoint: Endpoint) -> Device | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import transaction
 from django.test import Client
 
 from core.scope import team_scope
@@ -68,6 +69,19 @@ def test_a_cut_link_leaves_the_graph_and_returns(network: Team) -> None:
         assert load_graph()[1].number_of_edges() == 16
 
 
+def test_a_version_that_was_rolled_back_leaves_nothing(network: Team) -> None:
+    """The same version may come again with other content."""
+    with team_scope(network.pk):
+        before = load_graph()
+        with transaction.atomic():
+            hear(network, SAMPLE[END_OF_RIB])
+            assert load_graph()[1].number_of_edges() == 14
+            transaction.set_rollback(True)
+        hear(network, lines.announce(lines.node(9)))
+        version, graph = load_graph()
+        assert (version, graph.number_of_edges(), len(graph)) == (before[0] + 1, 16, 7)
+
+
 def test_exactly_the_eight_paths(network: Team) -> None:
     with team_scope(network.pk):
         found = find_paths("dev1", "dev2")
@@ -96,7 +110,7 @@ def test_policies(network: Team) -> None:
 
 
 def test_an_endpoint_hangs_on_the_longest_prefix(network: Team) -> None:
-    hear(network, lines.announce(lines.prefix(1, "20.0.0.0/16")), lines.announce(lines.node(1, "far")))
+    hear(network, lines.announce(lines.prefix(1, "20.0.0.0/16", metric=1)), lines.announce(lines.node(1, "far")))
     with team_scope(network.pk):
 
         def device_of(address: str) -> str:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from inventory.graph import load_graph
 from inventory.models import Device, HalfLink, Link, Prefix, Topology, TopologyEvent, TopologySource, TopologyUpdate
-from inventory.services import apply_updates
+from inventory.services import apply_updates, source_delete
 from tenancy.models import Team
 from tests.inventory import lines
 from ticketing.models import Incident
@@ -159,8 +159,7 @@ class Discovery(RuleBasedStateMachine):
             }
             wanted = HalfLink.objects.filter(source=source, up=True, link__state="up")
             assert edges == set(wanted.values_list("id", flat=True))
-        fresh.delete()
-        Topology.objects.update(version=Topology.objects.get_or_create()[0].version + 1)
+        source_delete(source=fresh)
 
     @rule()
     def telling_all_again_is_no_news(self) -> None:
