@@ -42,6 +42,8 @@ def load_graph() -> tuple[int, Graph]:
         for near, far, local, remote, metric, delay, link, pk in rows
     )
     graph = paths.build_graph(half_links, Device.objects.values_list("id", flat=True))
+    if stamp[1] is None:
+        return stamp[0], graph
     with _lock:
         _kept[team] = stamp, graph
         _kept.move_to_end(team)
