@@ -116,7 +116,7 @@ def test_killed_in_mid_stream_every_report_is_stored_exactly_once(
             for count, report in enumerate(reports):
                 link.deliver(report)
                 if count in (200, 400):
-                    await until(lambda: len(stored(team)) > 50)
+                    await until(lambda seen=count - 150: len(stored(team)) > seen)  # type: ignore[misc]
                     await asyncio.to_thread(gateway.kill)
                     await asyncio.to_thread(gateway.start)
                 await asyncio.sleep(0.001)
