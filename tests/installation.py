@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -38,8 +38,10 @@ def wait_for(what: str, condition: Callable[[], T], timeout_s: float) -> T:
 class Installation:
     """Started by `with`; everything it started is gone afterwards."""
 
-    def __init__(self, **environment: str) -> None:
-        self.data = temporary_folder()
+    def __init__(self, *, data: Path | None = None, through: Sequence[str] = (), **environment: str) -> None:
+        """`data`: a folder that another one left; `through`: a command that runs it."""
+        self.data = data or temporary_folder()
+        self.through = through
         self.port = free_port_base()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NETOPS_")}
         own = {"NETOPS_DATA": str(self.data), "NETOPS_PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
@@ -50,7 +52,7 @@ class Installation:
     def __enter__(self) -> Self:
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "runall"],
+            [*self.through, sys.executable, "manage.py", "runall"],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -80,8 +82,8 @@ class Installation:
     def _seen(self, text: str) -> bool:
         return any(text in line for line in self.lines)
 
-    def stop(self) -> int:
-        """Ctrl-C, as its user would; the exit status."""
+    def stop(self, *, keep: bool = False) -> int:
+        """Ctrl-C, as its user would; the exit status. Its folder is removed unless it is to be kept."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -89,7 +91,8 @@ class Installation:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        shutil.rmtree(self.data, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.data, ignore_errors=True)
         return self.process.returncode
 
     def manage(self, *arguments: str) -> str:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.embedded import free_port_base, temporary_folder
 from tests.installation import ROOT, Installation, wait_for
 
@@ -48,6 +50,17 @@ def test_a_killed_supervisor_takes_everything_with_it() -> None:
         installation.process.kill()
         installation.process.wait()
         wait_for("every process to end", lambda: not _alive(pids), 60)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="hides /dev/net/tun in a mount namespace, which needs root")
+def test_without_a_lab_everything_else_starts_and_one_line_says_what_to_do() -> None:
+    hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"]
+    with Installation(through=hide) as installation:
+        wait_for("the lab's line", lambda: any("/dev/net/tun" in line for line in installation.lines), 30)
+        assert installation.health() == 200
+        said = [line for line in installation.lines if line.startswith("lab ")]
+        assert len(said) == 1, said
+        assert not any("Traceback" in line for line in installation.lines)
 
 
 def test_a_broken_topology_file_is_one_sentence() -> None:
