@@ -9,13 +9,16 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from agents import services
 from agents.link import GRACE_S, HANDSHAKE_S, Ended, Link, Receive, Refused, Send, in_thread
 from pi_agent.frames import MAX_FRAME, FrameError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 log = logging.getLogger("netops.gateway")
 
@@ -84,10 +87,6 @@ class Gateway:
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; 1 with one line where it cannot listen."""
-    import uvicorn
-
-    from core.roles import keep_beating
-
     host, port, path = settings.GATEWAY_HOST, settings.GATEWAY_PORT, settings.DATA / "run" / "gateway.sock"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     try:
@@ -97,6 +96,20 @@ def main() -> int:
         where = f"{host} port {port}" if error.filename is None else str(path)
         print(f"netops: the gateway cannot listen on {where} ({error.strerror}): {_fix(port)}", file=sys.stderr)
         return 1
+    server = _server(unix, f"{host}:{port} and {path}")
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what a stranger sends must not fill the log
+    # uvicorn raises the signal again when it is done, for these handlers: the end is a clean one.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[tcp])
+    path.unlink(missing_ok=True)
+    return 0
+
+
+def _server(unix: socket.socket, where: str) -> uvicorn.Server:
+    import uvicorn
+
+    from core.roles import keep_beating
 
     class Server(uvicorn.Server):
         """Listens on both sockets; uvicorn itself makes TCP servers only of the sockets it is given."""
@@ -105,7 +118,7 @@ def main() -> int:
             await super().startup(sockets)
             self.servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=unix))
             keep_beating("gateway")
-            log.info("the gateway listens on %s:%d and %s", host, port, path)
+            log.info("the gateway listens on %s", where)
 
         def _protocol(self) -> asyncio.Protocol:
             factory: Any = self.config.http_protocol_class
@@ -114,7 +127,7 @@ def main() -> int:
             )
             return protocol
 
-    server = Server(
+    return Server(
         uvicorn.Config(
             Gateway(),
             loop="uvloop",
@@ -129,13 +142,6 @@ def main() -> int:
             timeout_graceful_shutdown=5,
         )
     )
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what a stranger sends must not fill the log
-    # uvicorn raises the signal again when it is done, for these handlers: the end is a clean one.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)
-    server.run(sockets=[tcp])
-    path.unlink(missing_ok=True)
-    return 0
 
 
 def _unix_server(path: Path) -> socket.socket:
