@@ -42,6 +42,7 @@ class Installation:
         """`data`: a folder that another one left; `through`: a command that runs it."""
         self.data = data or temporary_folder()
         self.through = through
+        self.kept = False
         self.port = free_port_base()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NETOPS_")}
         own = {"NETOPS_DATA": str(self.data), "NETOPS_PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
@@ -91,7 +92,8 @@ class Installation:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        if not keep:
+        self.kept = self.kept or keep
+        if not self.kept:
             shutil.rmtree(self.data, ignore_errors=True)
         return self.process.returncode
 
