@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pluggy
 import psycopg
 import pytest
@@ -20,6 +21,11 @@ FORBID_SKIPS = bool(os.environ.get("NETOPS_FORBID_SKIPS"))
 ALLOWED_SKIPS = {
     line.partition(" # ")[0].strip() for line in Path(__file__).with_name("allowed_skips.txt").read_text().splitlines()
 }
+
+# `make test-long`: Hypothesis looks ten times as hard where a test does not say itself how hard.
+if os.environ.get("NETOPS_LONG"):
+    hypothesis.settings.register_profile("long", max_examples=1000, deadline=None)
+    hypothesis.settings.load_profile("long")
 
 
 def _truncate(self: TransactionTestCase) -> None:
