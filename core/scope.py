@@ -7,7 +7,6 @@ from contextvars import ContextVar
 from django.db import connection, transaction
 
 _team: ContextVar[int | None] = ContextVar("netops_team", default=None)
-_unscoped: ContextVar[str | None] = ContextVar("netops_unscoped", default=None)
 
 
 class NoTeamInScope(RuntimeError):
@@ -20,14 +19,6 @@ def current_team_id() -> int:
     if team is None:
         raise NoTeamInScope("No team is in scope: wrap this in `with team_scope(team):`.")
     return team
-
-
-def team_in_scope() -> int | None:
-    return _team.get()
-
-
-def is_unscoped() -> bool:
-    return _unscoped.get() is not None
 
 
 @contextmanager
@@ -53,13 +44,3 @@ def team_scope(team_id: int) -> Iterator[None]:
 def _set_local(value: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('netops.team', %s, true)", [value])
-
-
-@contextmanager
-def unscoped(reason: str) -> Iterator[None]:
-    """Let the manager through without a team; row-level security still applies. Call sites are listed in a test."""
-    token = _unscoped.set(reason)
-    try:
-        yield
-    finally:
-        _unscoped.reset(token)

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractUser
 from django.core.validators import RegexValidator
 from django.db import connection, models
 
-from core.scope import current_team_id, is_unscoped
+from core.scope import current_team_id
 from tenancy.roles import ROLES
 
 Row = TypeVar("Row", bound=models.Model)
@@ -35,8 +35,7 @@ class TeamManager(models.Manager[Row]):
     """Sees only the team in scope and refuses to work without one (design, idea 5)."""
 
     def get_queryset(self) -> models.QuerySet[Row]:
-        queryset = super().get_queryset()
-        return queryset if is_unscoped() else queryset.filter(team_id=current_team_id())
+        return super().get_queryset().filter(team_id=current_team_id())
 
 
 class TeamModel(models.Model):
