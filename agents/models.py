@@ -2,9 +2,11 @@
 
 from django.db import connection, models
 
+from tenancy.audit import tracked
 from tenancy.models import TeamModel
 
 
+@tracked(fields=["name", "public_key", "address"])
 class Agent(TeamModel):
     """One pi_agent. `epoch` fences gateways: each accepted link raises it, writes of an older one are refused."""
 

@@ -1,12 +1,16 @@
 """The team in scope: what every query of this thread or task is limited to (design, idea 5)."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from django.db import connection, transaction
 
 _team: ContextVar[int | None] = ContextVar("netops_team", default=None)
+_unscoped: ContextVar[str] = ContextVar("netops_unscoped", default="")
+_actor: ContextVar[dict[str, Any] | None] = ContextVar("netops_actor", default=None)
 
 
 class NoTeamInScope(RuntimeError):
@@ -21,6 +25,37 @@ def current_team_id() -> int:
     return team
 
 
+def is_unscoped() -> bool:
+    return bool(_unscoped.get())
+
+
+@contextmanager
+def unscoped(reason: str) -> Iterator[None]:
+    """Let the manager see every team: the only way past it. Its call sites are listed in tests/netops/test_walls.py.
+
+    Row-level security still holds for `app`; only `owner` sees more.
+    """
+    assert reason
+    token = _unscoped.set(reason)
+    try:
+        yield
+    finally:
+        _unscoped.reset(token)
+
+
+@contextmanager
+def acting(**actor: Any) -> Iterator[None]:
+    """Who does what follows, for the audit trail: `door`, `user`, `token`, `request` (JSON values; never a secret).
+
+    It is written into each event by the triggers (tenancy/audit.py). Goes around `team_scope`, which passes it on.
+    """
+    token = _actor.set({name: value for name, value in actor.items() if value is not None})
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
 @contextmanager
 def team_scope(team_id: int) -> Iterator[None]:
     """One transaction in which the manager and PostgreSQL's row-level security both see only this team.
@@ -30,7 +65,7 @@ def team_scope(team_id: int) -> Iterator[None]:
     """
     before = _team.get()
     with transaction.atomic():
-        _set_local(str(team_id))
+        _set_local(str(team_id), json.dumps(_actor.get()) if _actor.get() else "")
         token = _team.set(team_id)
         try:
             yield
@@ -41,6 +76,9 @@ def team_scope(team_id: int) -> Iterator[None]:
             _set_local("" if before is None else str(before))
 
 
-def _set_local(value: str) -> None:
+def _set_local(team: str, actor: str | None = None) -> None:
+    sql, values = "SELECT set_config('netops.team', %s, true)", [team]
+    if actor is not None:
+        sql, values = f"{sql}, set_config('pghistory.context_metadata', %s, true)", [team, actor]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('netops.team', %s, true)", [value])
+        cursor.execute(sql, values)

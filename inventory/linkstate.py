@@ -187,7 +187,7 @@ class LinkState:
                 ends = self.devices[event.local.key], self.devices[event.remote.key]
                 a, z = sorted(ends, key=lambda device: (device.sort_key, device.pk))
                 name = sorted_name(_link_name(a, z))
-                missing.append(Link(key=key, a_device=a, z_device=z, changed=self.at, **name))
+                missing.append(Link(key=key, a_device=a, z_device=z, learned=True, changed=self.at, **name))
                 self._renamed |= {a.pk}
         for link in Link.objects.bulk_create(missing):
             self.links[link.key] = link
@@ -200,7 +200,7 @@ class LinkState:
         missing = {}
         for event in events:
             if (place := wanted[event.key]) not in found:
-                missing[place] = Interface(device_id=place[0], name=place[1], address=event.local_address)
+                missing[place] = Interface(device_id=place[0], name=place[1], address=event.local_address, learned=True)
         found |= {(each.device_id, each.name): each for each in Interface.objects.bulk_create(missing.values())}
         return {key: found[place] for key, place in wanted.items()}
 

@@ -4,10 +4,15 @@ from typing import Any
 
 from django.db import models
 
+from core.secrets import SecretField
 from core.text import natural_key
+from tenancy.audit import tracked
 from tenancy.models import TeamModel
 
 
+@tracked(
+    exclude=["password", "state", "problem", "run", "session", "session_began", "heard", "synced"],
+)
 class TopologySource(TeamModel):
     """A BGP speaker that tells us the topology (BGP-LS, RFC 9552). Written by the listener and its drain."""
 
@@ -24,6 +29,8 @@ class TopologySource(TeamModel):
     peer_as = models.PositiveBigIntegerField(default=65000)
     router_id = models.GenericIPAddressField(protocol="IPv4", default="192.0.2.2")
     hold_time_s = models.PositiveIntegerField(default=9)
+    # TCP MD5 signature (RFC 2385), empty for none.
+    password = SecretField(blank=True, default="")
     enabled = models.BooleanField(default=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     # One clear sentence about what is wrong, empty while all is well.
@@ -79,30 +86,139 @@ class Named(TeamModel):
         return self.name
 
 
-class Device(Named):
-    """A node (RFC 9552 section 5.2.1). `up` is false once its node NLRI was withdrawn."""
+class Sluggable(Named):
+    """A named row that filters, CSV files and NetBox clients name by its slug."""
 
-    source = models.ForeignKey(TopologySource, on_delete=models.CASCADE, related_name="devices", db_constraint=False)
-    # Canonical text of the node descriptors: protocol, instance, AS, area and IGP router-id.
-    key = models.CharField(max_length=200)
-    igp_router_id = models.CharField(max_length=40)
-    router_id = models.GenericIPAddressField(null=True)
+    slug = models.SlugField(max_length=100, db_index=False)
+
+    class Meta(TeamModel.Meta):
+        abstract = True
+
+
+@tracked(exclude=["sort_key"])
+class Site(Sluggable):
+    """Where devices stand (NetBox's site)."""
+
+    class Meta(TeamModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="site_name"),
+            models.UniqueConstraint(fields=["team", "slug"], name="site_slug"),
+        ]
+
+
+@tracked(exclude=["sort_key"])
+class DeviceRole(Sluggable):
+    """What a device is for: core, edge, firewall (NetBox's device role)."""
+
+    class Meta(TeamModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="devicerole_name"),
+            models.UniqueConstraint(fields=["team", "slug"], name="devicerole_slug"),
+        ]
+
+
+@tracked(exclude=["sort_key"])
+class Manufacturer(Sluggable):
+    class Meta(TeamModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="manufacturer_name"),
+            models.UniqueConstraint(fields=["team", "slug"], name="manufacturer_slug"),
+        ]
+
+
+@tracked(exclude=["sort_key"])
+class DeviceType(Sluggable):
+    """A model of a manufacturer; `name` is what NetBox calls `model`."""
+
+    manufacturer = models.ForeignKey(
+        Manufacturer, on_delete=models.PROTECT, related_name="device_types", db_constraint=False
+    )
+
+    class Meta(TeamModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["team", "manufacturer", "name"], name="devicetype_name"),
+            models.UniqueConstraint(fields=["team", "manufacturer", "slug"], name="devicetype_slug"),
+        ]
+
+
+@tracked(exclude=["sort_key"])
+class Platform(Sluggable):
+    """The operating system of a device (NetBox's platform)."""
+
+    class Meta(TeamModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="platform_name"),
+            models.UniqueConstraint(fields=["team", "slug"], name="platform_slug"),
+        ]
+
+
+@tracked(
+    fields=["name", "status", "site", "role", "device_type", "platform", "serial", "source"],
+    written_down={"source__isnull": True},
+)
+class Device(Named):
+    """A box of the team: learned from a node NLRI (RFC 9552 section 5.2.1), or written down by people, or both.
+
+    Without a `source` it was only written down; a node of its name that is learned later becomes the same row.
+    `up` is false once its node NLRI was withdrawn, and means nothing without a source.
+    """
+
+    class Status(models.TextChoices):
+        """NetBox's device status: what people say of it; what the network says is `up`."""
+
+        ACTIVE = "active", "Active"
+        PLANNED = "planned", "Planned"
+        STAGED = "staged", "Staged"
+        FAILED = "failed", "Failed"
+        INVENTORY = "inventory", "Inventory"
+        DECOMMISSIONING = "decommissioning", "Decommissioning"
+        OFFLINE = "offline", "Offline"
+
+    source = models.ForeignKey(
+        TopologySource, on_delete=models.CASCADE, null=True, related_name="devices", db_constraint=False
+    )
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.ACTIVE)
+    site = models.ForeignKey(
+        Site, on_delete=models.PROTECT, null=True, blank=True, related_name="devices", db_constraint=False
+    )
+    role = models.ForeignKey(
+        DeviceRole, on_delete=models.PROTECT, null=True, blank=True, related_name="devices", db_constraint=False
+    )
+    device_type = models.ForeignKey(
+        DeviceType, on_delete=models.PROTECT, null=True, blank=True, related_name="devices", db_constraint=False
+    )
+    platform = models.ForeignKey(
+        Platform, on_delete=models.PROTECT, null=True, blank=True, related_name="devices", db_constraint=False
+    )
+    serial = models.CharField(max_length=60, blank=True)
+    # Canonical text of the node descriptors: protocol, instance, AS, area and IGP router-id; empty while not learned.
+    key = models.CharField(max_length=200, blank=True)
+    igp_router_id = models.CharField(max_length=40, blank=True)
+    router_id = models.GenericIPAddressField(null=True, blank=True)
     up = models.BooleanField(default=True)
     session = models.PositiveBigIntegerField(default=0)
     first_seen = models.DateTimeField(auto_now_add=True)
     changed = models.DateTimeField()
 
     class Meta(TeamModel.Meta):
-        constraints = [models.UniqueConstraint(fields=["team", "source", "key"], name="device_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["team", "source", "key"], name="device_key"),
+            models.UniqueConstraint(
+                fields=["team", "name"], condition=models.Q(source__isnull=True), name="device_written_down_name"
+            ),
+        ]
         indexes = [models.Index(fields=["team", "sort_key"], name="device_sorted")]
 
 
+@tracked(fields=["device", "name", "address", "learned"], written_down={"learned": False})
 class Interface(TeamModel):
-    """A device's end of a link, known by its address (BGP-LS gives no interface names) or its link-local identifier."""
+    """A port of a device. A learned one is known by its address (BGP-LS gives no names) or its link-local identifier;
+    one that was written down with that address before is the same row."""
 
+    learned = models.BooleanField(default=False, editable=False)
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="interfaces", db_constraint=False)
     name = models.CharField(max_length=60)
-    address = models.GenericIPAddressField(null=True)
+    address = models.GenericIPAddressField(null=True, blank=True)
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "device", "name"], name="interface_name")]
@@ -111,17 +227,27 @@ class Interface(TeamModel):
         return self.name
 
 
+@tracked(fields=["name", "a_interface", "z_interface", "learned"], written_down={"learned": False})
 class Link(Named):
-    """Two half-links, one each way. Up while both are announced (two-way check)."""
+    """A link between two devices. A learned one is two half-links, one each way, and up while both are announced
+    (two-way check); one that was only written down (NetBox's cable) is `unknown`."""
 
     class State(models.TextChoices):
         UP = "up", "Up"
         DOWN = "down", "Down"
+        UNKNOWN = "unknown", "Not learned"
 
+    learned = models.BooleanField(default=False, editable=False)
     # Sorted pair of its half-links' (device, address or identifier): the same from either side.
     key = models.CharField(max_length=300)
     a_device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="+", db_constraint=False)
     z_device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    a_interface = models.ForeignKey(
+        Interface, on_delete=models.CASCADE, null=True, related_name="+", db_constraint=False
+    )
+    z_interface = models.ForeignKey(
+        Interface, on_delete=models.CASCADE, null=True, related_name="+", db_constraint=False
+    )
     state = models.CharField(max_length=10, choices=State.choices, default=State.DOWN)
     changed = models.DateTimeField()
 
@@ -194,6 +320,7 @@ class TopologyEvent(TeamModel):
         indexes = [models.Index(fields=["team", "-at"], name="topologyevent_recent")]
 
 
+@tracked(exclude=["sort_key"])
 class Endpoint(Named):
     """A host that paths end at. Its device is the one that announces the longest prefix around `address`."""
 

@@ -81,6 +81,11 @@ def secret(name: str) -> str:
     return known[name]
 
 
+def secrets_keys() -> list[str]:
+    """The keys of secrets at rest, newest first: NETOPS_SECRETS_KEY with commas between, or kept in secrets.json."""
+    return [key.strip() for key in secret("secrets_key").split(",") if key.strip()]
+
+
 def database_url(role: str) -> str:
     """`owner` (migrations) or `app` (everything else), from the environment or of the embedded PostgreSQL."""
     variable = "NETOPS_OWNER_DATABASE_URL" if role == "owner" else "NETOPS_DATABASE_URL"

@@ -52,6 +52,8 @@ GATEWAY_PORT = home.port("gateway")
 SECRET_KEY = home.secret("secret_key")
 # The pepper of API token secrets: a stolen database alone does not open a door.
 TOKEN_PEPPER = home.secret("token_pepper")
+# Newest first: secrets at rest are encrypted under the first and read under any (core/secrets.py).
+SECRETS_KEYS = home.secrets_keys
 DEBUG = _flag("NETOPS_DEBUG")
 PUBLIC_URL = (os.environ.get("NETOPS_PUBLIC_URL") or f"http://127.0.0.1:{home.port('web')}").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
@@ -77,6 +79,8 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "rest_framework",
+    "pgtrigger",
+    "pghistory",
     "channels",
     "core",
     "tenancy",

@@ -13,6 +13,7 @@ from django.apps import apps
 from django.db import connections, models
 from django.db.backends.utils import CursorWrapper
 
+from tenancy.audit import AuditEvent
 from tenancy.models import TeamModel
 
 POLICY = "team_id = NULLIF(current_setting('netops.team', true), '')::bigint"
@@ -31,12 +32,18 @@ def raise_walls(using: str, **_: Any) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute(f'GRANT USAGE ON SCHEMA public TO "{app_role}"')
         for model in apps.get_models(include_auto_created=True):
-            cursor.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{model._meta.db_table}" TO "{app_role}"')
+            if model._meta.app_label == "pghistory":  # a context table that all teams would share; nothing uses it
+                continue
+            # What was done stays written: history can be added to, not changed.
+            rights = "SELECT, INSERT" if issubclass(model, AuditEvent) else "SELECT, INSERT, UPDATE, DELETE"
+            cursor.execute(f'GRANT {rights} ON "{model._meta.db_table}" TO "{app_role}"')
         cursor.execute(f'GRANT SELECT ON django_migrations TO "{app_role}"')
         cursor.execute(f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{app_role}"')
         for model in team_models():
             _enclose(cursor, model._meta.db_table)
-        for model in team_models():
+        # The audit trail may speak of rows that are gone.
+        kept = [model for model in team_models() if not issubclass(model, AuditEvent)]
+        for model in kept:
             if "id" in {field.column for field in model._meta.concrete_fields}:
                 _constrain(
                     cursor,
@@ -44,7 +51,7 @@ def raise_walls(using: str, **_: Any) -> None:
                     f"{model._meta.db_table}_team_id_uniq",
                     "UNIQUE (team_id, id)",
                 )
-        for model in team_models():
+        for model in kept:
             for field in model._meta.concrete_fields:
                 _pin_to_team(cursor, model, field)
         cursor.execute(DEFINERS.read_text().replace("{app}", f'"{app_role}"'))

@@ -9,9 +9,11 @@ from django.db.models import Q
 
 from agents.models import Agent
 from inventory.models import Endpoint
+from tenancy.audit import tracked
 from tenancy.models import TeamManager, TeamModel
 
 
+@tracked(exclude=["planned_version", "planned", "notes", "verdict"])
 class Campaign(TeamModel):
     """Which paths are probed, from where, how often, and what counts as bad."""
 
@@ -52,6 +54,7 @@ class Campaign(TeamModel):
         return self.name
 
 
+@tracked()
 class CampaignTarget(TeamModel):
     campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="targets", db_constraint=False)
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+", db_constraint=False)

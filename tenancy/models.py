@@ -1,16 +1,19 @@
-"""Teams, their members and tokens, and TeamModel, the base of every row that belongs to a team."""
+"""Teams, their members, invitations and tokens."""
 
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Self
 
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import RegexValidator
 from django.db import connection, models
+from django.utils import timezone
 
-from core.scope import current_team_id
+from tenancy.audit import tracked
+from tenancy.base import TeamManager, TeamModel
 from tenancy.roles import ROLES
 
-Row = TypeVar("Row", bound=models.Model)
+__all__ = ["AdminVisit", "ApiToken", "Invitation", "Membership", "Seat", "Team", "TeamManager", "TeamModel", "User"]
+_ROLES = [(role, role.capitalize()) for role in ROLES]
 
 
 class User(AbstractUser):
@@ -31,50 +34,71 @@ class Team(models.Model):
         return self.name
 
 
-class TeamManager(models.Manager[Row]):
-    """Sees only the team in scope and refuses to work without one (design, idea 5)."""
-
-    def get_queryset(self) -> models.QuerySet[Row]:
-        return super().get_queryset().filter(team_id=current_team_id())
-
-
-class TeamModel(models.Model):
-    """A row of one team. Row-level security and (team, id) foreign keys are added after migrate (netops/walls.py)."""
-
-    team = models.ForeignKey(
-        Team,
-        on_delete=models.CASCADE,
-        default=current_team_id,
-        editable=False,
-        related_name="+",
-        db_index=False,
-    )
-
-    objects = TeamManager()
-
-    class Meta:
-        abstract = True
-        base_manager_name = "objects"
-
-
+@tracked()
 class Membership(TeamModel):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    role = models.CharField(max_length=10, choices=[(role, role) for role in ROLES])
+    role = models.CharField(max_length=10, choices=_ROLES)
+    created = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "user"], name="membership_once")]
 
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
 
-class ApiToken(TeamModel):
-    """`key.secret`: the key finds the row, the secret is kept only as an HMAC under the server's pepper."""
 
-    key = models.CharField(max_length=16)
-    digest = models.CharField(max_length=64)
-    role = models.CharField(max_length=10, choices=[(role, role) for role in ROLES])
+@tracked(exclude=["digest"])
+class Invitation(TeamModel):
+    """A link sent by e-mail that makes whoever opens it a member. Spent or withdrawn, the row is gone."""
+
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=_ROLES)
+    digest = models.CharField(max_length=64, editable=False)
+    invited_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+")
     created = models.DateTimeField(auto_now_add=True)
+    expires = models.DateTimeField(editable=False)
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "email"], name="invitation_email")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+@tracked(exclude=["digest", "last_used"])
+class ApiToken(TeamModel):
+    """`key.secret`: the key finds the row, the secret is kept only as an HMAC under the server's pepper.
+
+    It can do what its role can, and never more than the role its maker has now; one without a maker was made by
+    `manage.py apitoken`. `networks` is a list of CIDR texts it may be used from, empty for everywhere.
+    """
+
+    name = models.CharField(max_length=60, default="Token")
+    key = models.CharField(max_length=16, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    role = models.CharField(max_length=10, choices=_ROLES)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, editable=False, related_name="+")
+    networks = models.JSONField(default=list, blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+    expires = models.DateTimeField(null=True, blank=True)
+    last_used = models.DateTimeField(null=True, editable=False)
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "key"], name="apitoken_key")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@tracked()
+class AdminVisit(TeamModel):
+    """A superuser chose this team in /admin/: its people see that in their audit trail."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.user}"
 
 
 @dataclass(frozen=True)

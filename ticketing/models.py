@@ -6,6 +6,8 @@ from django.db import models
 from django.db.models import Q
 
 from core.drain import LeasedKey
+from core.secrets import SecretField
+from tenancy.audit import tracked
 from tenancy.models import TeamManager, TeamModel
 
 
@@ -14,6 +16,7 @@ class IncidentQuerySet(models.QuerySet[Any]):
         return self.filter(state=Incident.State.OPEN)
 
 
+@tracked(fields=["kind", "element", "episode", "title", "state", "severity"])
 class Incident(TeamModel):
     """One root cause. `element` is `<kind>:<id>` in the room that owns the kind; at most one is open per element."""
 
@@ -65,12 +68,15 @@ class IncidentEvent(TeamModel):
         indexes = [models.Index(fields=["team", "incident", "at"], name="incidentevent_time")]
 
 
+@tracked(exclude=["secrets"])
 class Desk(TeamModel):
-    """Where tickets of a team go. `driver` names a folder under ticketing/desks."""
+    """Where tickets of a team go. `driver` names a folder under ticketing/desks and says which settings are secret:
+    these are in `secrets`, the others in `settings`."""
 
     name = models.CharField(max_length=60)
     driver = models.CharField(max_length=20)
     settings = models.JSONField(default=dict)
+    secrets = SecretField(blank=True, default="")
     enabled = models.BooleanField(default=True)
 
     class Meta(TeamModel.Meta):
@@ -80,6 +86,7 @@ class Desk(TeamModel):
         return self.name
 
 
+@tracked(fields=["incident", "desk", "remote_id", "state"])
 class Ticket(LeasedKey, TeamModel):
     """One incident at one desk. Its operations go out in order, one at a time, under its lease."""
 

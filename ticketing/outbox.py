@@ -98,7 +98,8 @@ def _tell(job: Job) -> Receipt:
         raise DeskRefused(f"The desk never got this ticket: {job.orphaned}")
     if desk.driver not in drivers():
         raise DeskRefused(f"The driver {desk.driver!r} is not installed.")
-    driver = drivers()[desk.driver](desk.settings)
+    kind = drivers()[desk.driver]
+    driver = kind({**dict.fromkeys(kind.secrets, ""), **desk.settings, **(desk.secrets or {})})
     if verb not in driver.verbs:
         return Receipt(job.ticket.remote_id)
     letter = render(job)

@@ -80,7 +80,7 @@ def incident_clear(*, kind: str, element: str, source: str, reason: str) -> Inci
 def desk_create(*, name: str, driver: str, settings: Mapping[str, Any], enabled: bool = True) -> Desk:
     """A desk with settings checked by its driver; raises ValidationError that names the field."""
     desk = Desk(name=bounds.line(name, _NAME), driver=driver, enabled=enabled)
-    desk.settings = desk_driver(driver).clean(settings)
+    _settings_set(desk, settings)
     desk.full_clean()
     desk.save()
     return desk
@@ -90,15 +90,23 @@ def desk_update(
     *, desk: Desk, name: str | None = None, settings: Mapping[str, Any] | None = None, enabled: bool | None = None
 ) -> Desk:
     """Change what is given. Secrets that the new settings leave out or leave empty are kept."""
-    kind = desk_driver(desk.driver)
     if settings is not None:
-        kept = {key: value for key, value in desk.settings.items() if key in kind.secrets and not settings.get(key)}
-        desk.settings = kind.clean({**settings, **kept})
+        kept = {key: value for key, value in (desk.secrets or {}).items() if not settings.get(key)}
+        _settings_set(desk, {**settings, **kept})
     desk.name = desk.name if name is None else bounds.line(name, _NAME)
     desk.enabled = desk.enabled if enabled is None else enabled
     desk.full_clean()
     desk.save()
     return desk
+
+
+def _settings_set(desk: Desk, given: Mapping[str, Any]) -> None:
+    driver = desk_driver(desk.driver)
+    cleaned = driver.clean(given)
+    desk.secrets = {key: cleaned.pop(key) for key in driver.secrets & cleaned.keys() if cleaned[key]}
+    for key in driver.secrets:
+        cleaned.pop(key, None)
+    desk.settings = cleaned
 
 
 def ticket_retry(*, ticket: Ticket) -> int:

@@ -112,7 +112,7 @@ def test_a_desk_is_made_by_those_who_may_change(
     # A name of another team is free, and nobody learns that it exists there.
     assert post(charlie_client, given).status_code == 201
     with team_scope(team.pk):
-        assert Desk.objects.get().settings["password"] == SECRET
+        assert Desk.objects.get().secrets == {"password": SECRET}
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def test_a_changed_desk_keeps_its_secret_and_its_checks(desk: Desk, mailbox: Mai
     desk_update(desk=desk, settings=given)
     desk_update(desk=desk, settings={**given, "password": ""}, name="other")
     desk.refresh_from_db()
-    assert (desk.name, desk.settings["password"], desk.enabled) == ("other", "hunter2", True)
+    assert (desk.name, desk.secrets["password"], desk.enabled) == ("other", "hunter2", True)
     with pytest.raises(ValidationError):
         desk_update(desk=desk, settings=mail_settings(mailbox.port, host="10.0.0.1"))
     desk_update(desk=desk, enabled=False)
