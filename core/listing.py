@@ -8,6 +8,9 @@ from urllib.parse import urlencode
 from django.db import models
 from django.http import HttpRequest
 
+from core.count import counted
+from core.search import matching
+
 PER_PAGE = 50
 
 
@@ -62,11 +65,8 @@ class Listing:
     def fill(self, queryset: models.QuerySet[Any], *fields: str) -> "Listing":
         """Count and fetch: two queries, whatever the number of rows."""
         if self.q:
-            match = models.Q()
-            for lookup in self.search:
-                match |= models.Q(**{f"{lookup}__icontains": self.q})
-            queryset = queryset.filter(match)
-        self.count = queryset.count()
+            queryset = matching(queryset, self.search, self.q)
+        self.count = counted(queryset)
         text = self.request.GET.get("page", "1")
         wanted = int(text) if text.isdecimal() and len(text) < 9 else 1
         self.page = min(max(wanted, 1), self.pages)
