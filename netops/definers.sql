@@ -23,12 +23,24 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     WHERE m.user_id = wanted ORDER BY t.name
 $$;
 
--- The team and role of one API token, for whoever has its key and the digest of its secret.
-CREATE OR REPLACE FUNCTION netops_token(wanted varchar, proof varchar)
-RETURNS TABLE (team_id bigint, slug varchar, name varchar, role varchar)
+-- One API token that has not expired, for whoever has its key and the digest of its secret. Its role is never above
+-- the one its maker has now; a maker who has left the team takes the token along.
+DROP FUNCTION IF EXISTS netops_token(varchar, varchar);
+CREATE FUNCTION netops_token(wanted varchar, proof varchar)
+RETURNS TABLE (team_id bigint, slug varchar, name varchar, role varchar, user_id bigint, token_id bigint,
+               token_name varchar, networks jsonb)
 LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
-    SELECT t.id, t.slug, t.name, k.role FROM tenancy_apitoken k JOIN tenancy_team t ON t.id = k.team_id
-    WHERE k.key = wanted AND k.digest = proof
+    SELECT t.id, t.slug, t.name,
+           CASE WHEN m.role IS NULL OR array_position(r.roles, k.role) < array_position(r.roles, m.role)
+                THEN k.role ELSE m.role END,
+           k.user_id, k.id, k.name, k.networks
+    FROM tenancy_apitoken k
+    JOIN tenancy_team t ON t.id = k.team_id
+    LEFT JOIN tenancy_user u ON u.id = k.user_id AND u.is_active
+    LEFT JOIN tenancy_membership m ON m.team_id = k.team_id AND m.user_id = u.id
+    CROSS JOIN (SELECT ARRAY['viewer', 'operator', 'admin', 'owner']::varchar[] AS roles) r
+    WHERE k.key = wanted AND k.digest = proof AND (k.expires IS NULL OR k.expires > clock_timestamp())
+      AND (k.user_id IS NULL OR m.role IS NOT NULL)
 $$;
 
 -- The team and id of the agent with one public key, which the link has proved by a signature.

@@ -7,12 +7,13 @@ from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
+from core.client import client_address
 from core.scope import team_scope
 from tenancy.models import Seat
-from tenancy.services import token_digest
+from tenancy.services import address_allowed, token_digest, token_used
 
 _PAGE = re.compile(r"^/t/([^/]+)(?:/|$)")
-_TOKEN = re.compile(r"^(?:Token|Bearer) ([0-9a-f]{12})\.([\w-]{20,60})$")
+_TOKEN = re.compile(r"^(?:Token|Bearer) ([0-9a-f]{12})\.([A-Za-z0-9_-]{20,60})$")
 
 
 class TeamScopeMiddleware:
@@ -36,20 +37,22 @@ class TeamScopeMiddleware:
         return self._in_scope(request, seats[0] if seats else None)
 
     def _api(self, request: HttpRequest) -> HttpResponse:
-        if header := request.headers.get("Authorization"):
+        wanted = request.headers.get("X-Team")
+        request.by_token = bool(header := request.headers.get("Authorization"))  # type: ignore[attr-defined]
+        if header:
             match = _TOKEN.match(header)
-            seats = Seat.of_token(match[1], token_digest(match[2])) if match else []
-            if not seats:
-                return _refuse(401, "This token is not known: make one with `manage.py apitoken TEAM`.")
+            seat = Seat.of_token(match[1], token_digest(match[2])) if match else None
+            if seat is None or not address_allowed(client_address(request), seat.networks):
+                return _refuse(401, "This token is not known, has expired, or may not be used from here.")
+            seats = [seat]
         elif request.user.is_authenticated:
             seats = Seat.of_user(request.user.pk)
-            if wanted := request.headers.get("X-Team"):
-                seats = [seat for seat in seats if seat.slug == wanted]
-            if len(seats) != 1:
-                return _refuse(400, "Name one of your teams in the header X-Team.")
         else:
             return _refuse(401, "Send a token in the header `Authorization: Token …`.")
-        request.by_token = bool(header)  # type: ignore[attr-defined]
+        if wanted:
+            seats = [seat for seat in seats if seat.slug == wanted]
+        if len(seats) != 1:
+            return _refuse(400, "Name one of your teams in the header X-Team.")
         return self._in_scope(request, seats[0])
 
     def _in_scope(self, request: HttpRequest, seat: Seat | None) -> HttpResponse:
@@ -59,6 +62,8 @@ class TeamScopeMiddleware:
             return self.get_response(request)
         request.seat = seat  # type: ignore[attr-defined]
         with team_scope(seat.team_id):
+            if seat.token_id:
+                token_used(token_id=seat.token_id)
             response = self.get_response(request)
             if response.status_code >= 500:
                 transaction.set_rollback(True)

@@ -1,7 +1,8 @@
 """Teams, their members, invitations and tokens."""
 
+import json
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import RegexValidator
@@ -103,24 +104,31 @@ class AdminVisit(TeamModel):
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a request sits: a team and the role it has there."""
+    """Where a request sits: a team, the role it has there, and who sits: a user, a token, or a user's token."""
 
     team_id: int
     slug: str
     name: str
     role: str
+    user_id: int | None = None
+    token_id: int | None = None
+    token_name: str = ""
+    networks: tuple[str, ...] = ()
 
     @classmethod
     def of_user(cls, user_id: int) -> list[Self]:
         """Every team a user is a member of, by name."""
-        return cls._query("SELECT team_id, slug, name, role FROM netops_user_teams(%s)", user_id)
+        rows = cls._query("SELECT team_id, slug, name, role FROM netops_user_teams(%s)", user_id)
+        return [cls(*row, user_id) for row in rows]
 
     @classmethod
-    def of_token(cls, key: str, digest: str) -> list[Self]:
-        return cls._query("SELECT team_id, slug, name, role FROM netops_token(%s, %s)", key, digest)
+    def of_token(cls, key: str, digest: str) -> Self | None:
+        """The seat of an API token, with its role of now."""
+        rows = cls._query("SELECT * FROM netops_token(%s, %s)", key, digest)
+        return cls(*rows[0][:-1], tuple(json.loads(rows[0][-1]))) if rows else None
 
-    @classmethod
-    def _query(cls, sql: str, *parameters: int | str) -> list[Self]:
+    @staticmethod
+    def _query(sql: str, *parameters: int | str) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
-            return [cls(*row) for row in cursor.fetchall()]
+            return cursor.fetchall()

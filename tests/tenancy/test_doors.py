@@ -1,13 +1,18 @@
 """Who gets through the middleware, with which answer."""
 
 import re
+from datetime import timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
+from django.utils import timezone
+from pytest_django.fixtures import Settings
 
-from tenancy.models import Team, User
+from core.scope import team_scope
+from tenancy.models import ApiToken, Membership, Team, User
 from tenancy.roles import can
 from tenancy.services import member_set, token_create
 from tests.conftest import signed_in
@@ -100,3 +105,86 @@ def test_the_token_command_names_the_teams_there_are(team: Team, capsys: pytest.
         call_command("apitoken", "rde")
     call_command("apitoken", "red")
     assert len(capsys.readouterr().out.strip().split(".")) == 2
+
+
+def test_a_token_is_never_more_than_its_maker(client: Client, team: Team, alice: User) -> None:
+    token = token_create(team=team, role="admin", user=alice, name="deploy")
+    header = {"Authorization": f"Bearer {token}"}
+
+    def makes() -> int:
+        given = {"name": "e", "address": "192.0.2.9"}
+        return client.post(
+            "/api/inventory/endpoints/", given, content_type="application/json", headers=header
+        ).status_code
+
+    assert makes() == 201
+    member_set(team=team, user=alice, role="viewer")
+    assert makes() == 403
+    assert _status(client, LIST, **header) == 200
+    with team_scope(team.pk):
+        Membership.objects.all().delete()
+    assert _status(client, LIST, **header) == 401
+
+
+def test_a_token_of_a_switched_off_account_is_dead(client: Client, team: Team, alice: User) -> None:
+    token = token_create(team=team, role="viewer", user=alice)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert _status(client, LIST, Authorization=f"Token {token}") == 401
+
+
+def test_nobody_makes_a_token_above_himself(team: Team, bob: User, charlie: User) -> None:
+    with pytest.raises(ValidationError, match="you are viewer"):
+        token_create(team=team, role="operator", user=bob)
+    with pytest.raises(ValidationError, match="you are no member"):
+        token_create(team=team, role="viewer", user=charlie)
+
+
+def test_a_token_ends_at_its_time(client: Client, team: Team) -> None:
+    token = token_create(team=team, role="viewer", expires=timezone.now() + timedelta(hours=1))
+    assert _status(client, LIST, Authorization=f"Token {token}") == 200
+    with team_scope(team.pk):
+        ApiToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
+    assert _status(client, LIST, Authorization=f"Token {token}") == 401
+    with pytest.raises(ValidationError, match="has passed"):
+        token_create(team=team, role="viewer", expires=timezone.now())
+
+
+@pytest.mark.parametrize(
+    ("networks", "status"),
+    [([], 200), (["127.0.0.0/8"], 200), (["192.0.2.0/24", "127.0.0.1"], 200), (["192.0.2.0/24"], 401), (["::/0"], 401)],
+)
+def test_a_token_is_used_from_its_networks_only(client: Client, team: Team, networks: list[str], status: int) -> None:
+    token = token_create(team=team, role="viewer", networks=networks)
+    assert _status(client, LIST, Authorization=f"Token {token}") == status
+
+
+def test_the_proxys_word_counts_only_where_there_is_one(client: Client, team: Team, settings: Settings) -> None:
+    token = token_create(team=team, role="viewer", networks=["192.0.2.0/24"])
+    headers = {"Authorization": f"Token {token}", "X-Forwarded-For": "203.0.113.5, 192.0.2.7"}
+    assert _status(client, LIST, **headers) == 401
+    settings.BEHIND_PROXY = True
+    assert _status(client, LIST, **headers) == 200
+    headers["X-Forwarded-For"] = "192.0.2.7, 203.0.113.5"
+    assert _status(client, LIST, **headers) == 401
+
+
+def test_a_wrong_network_is_named(team: Team) -> None:
+    with pytest.raises(ValidationError, match="'x/8' is no network"):
+        token_create(team=team, role="viewer", networks=["x/8"])
+
+
+def test_when_a_token_was_used_is_kept_to_the_minute(client: Client, team: Team) -> None:
+    token = token_create(team=team, role="viewer")
+    for _ in range(2):
+        assert _status(client, LIST, Authorization=f"Token {token}") == 200
+        with team_scope(team.pk):
+            used = ApiToken.objects.get().last_used
+            assert used
+            assert abs(timezone.now() - used) < timedelta(minutes=1)
+            ApiToken.objects.update(last_used=used - timedelta(minutes=2))
+
+
+def test_a_token_names_its_own_team_or_none(client: Client, team: Team, other_team: Team) -> None:
+    token = token_create(team=team, role="viewer")
+    assert _status(client, LIST, Authorization=f"Token {token}", X_Team="red") == 200
+    assert _status(client, LIST, Authorization=f"Token {token}", X_Team="blue") == 400
