@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,19 @@ def keep_beating(role: str) -> None:
     threading.Thread(target=loop, name="heartbeat", daemon=True).start()
 
 
+def processes() -> dict[str, int]:
+    """How many processes of each expected role were seen lately; raises redis.RedisError where Valkey is away."""
+    seen = Counter(key.decode().split(":")[2] for key in _valkey().scan_iter("netops:role:*", count=100))
+    return {role: seen[role] for role in EXPECTED}
+
+
 def missing() -> list[str]:
     """The expected roles that nobody has been seen in; raises redis.RedisError where Valkey is away."""
-    seen = {key.decode().split(":")[2] for key in _valkey().scan_iter("netops:role:*", count=100)}
-    return [role for role in EXPECTED if role not in seen]
+    return [role for role, count in processes().items() if not count]
+
+
+def tasks_waiting() -> int:
+    """How many nudges wait in Celery's queue; raises redis.RedisError where Valkey is away."""
+    from celery import current_app
+
+    return int(_valkey().llen(current_app.conf.task_default_queue))

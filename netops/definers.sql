@@ -49,6 +49,46 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     SELECT a.team_id, a.id FROM agents_agent a WHERE a.public_key = wanted
 $$;
 
+-- How much there is of everything over all teams, for whoever runs the installation (netops/exposition.py): sums only,
+-- by state, never by team.
+CREATE OR REPLACE FUNCTION netops_totals() RETURNS TABLE (family text, label text, value double precision)
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT 'teams', '', count(*) FROM tenancy_team
+    UNION ALL
+    SELECT 'devices', CASE WHEN source_id IS NULL THEN 'written_down' WHEN up THEN 'up' ELSE 'down' END, count(*)
+    FROM inventory_device GROUP BY 2
+    UNION ALL
+    SELECT 'links', state, count(*) FROM inventory_link GROUP BY 2
+    UNION ALL
+    SELECT 'sources', state, count(*) FROM inventory_topologysource WHERE enabled GROUP BY 2
+    UNION ALL
+    SELECT 'agents', CASE WHEN online THEN 'online' ELSE 'offline' END, count(*) FROM agents_agent GROUP BY 2
+    UNION ALL
+    SELECT 'campaigns', CASE WHEN enabled THEN 'enabled' ELSE 'disabled' END, count(*) FROM probing_campaign GROUP BY 2
+    UNION ALL
+    SELECT 'paths', state, count(*) FROM probing_path WHERE active GROUP BY 2
+    UNION ALL
+    SELECT 'incidents_open', severity, count(*) FROM ticketing_incident WHERE state = 'open' GROUP BY 2
+    UNION ALL
+    SELECT 'ticket_operations', state, count(*) FROM ticketing_ticketoperation WHERE state <> 'done' GROUP BY 2
+    UNION ALL
+    SELECT 'due_keys', drain, count(*) FROM netops_due_keys() GROUP BY 2
+    UNION ALL
+    SELECT 'inbox_rows', 'topology', count(*) FROM inventory_topologyupdate
+    UNION ALL
+    SELECT 'inbox_rows', 'reports', count(*) FROM probing_reportbatch
+    UNION ALL
+    SELECT 'inbox_rows', 'tickets', count(*) FROM ticketing_ticketoperation WHERE state = 'pending'
+    UNION ALL
+    SELECT 'inbox_oldest', inbox, greatest(0, extract(epoch FROM clock_timestamp() - oldest)) FROM (
+        SELECT 'topology', min(created) FROM inventory_topologyupdate
+        UNION ALL
+        SELECT 'reports', min(received) FROM probing_reportbatch
+        UNION ALL
+        SELECT 'tickets', min(created) FROM ticketing_ticketoperation WHERE state = 'pending'
+    ) AS waiting (inbox, oldest) WHERE oldest IS NOT NULL
+$$;
+
 -- The partition of probing_pathminute for one day. `app` has no grant on partitions.
 CREATE OR REPLACE FUNCTION netops_partition_ensure(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$

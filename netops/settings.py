@@ -52,6 +52,8 @@ GATEWAY_PORT = home.port("gateway")
 SECRET_KEY = home.secret("secret_key")
 # The pepper of API token secrets: a stolen database alone does not open a door.
 TOKEN_PEPPER = home.secret("token_pepper")
+# What /metrics asks for (netops/metrics.py).
+METRICS_TOKEN = home.secret("metrics_token")
 # Newest first: secrets at rest are encrypted under the first and read under any (core/secrets.py).
 SECRETS_KEYS = home.secrets_keys
 DEBUG = _flag("NETOPS_DEBUG")
@@ -93,6 +95,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "netops.metrics.RequestTimes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

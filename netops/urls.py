@@ -3,11 +3,14 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from netops.health import health
+from netops.metrics import metrics
 from netops.views import overview
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("tenancy.urls")),
     path("health/", health, name="health"),
+    path("metrics", metrics, name="metrics"),
+    path("api/prometheus/", include("inventory.prometheus_urls")),
     path("api/agents/", include("agents.api_urls")),
     path("api/inventory/", include("inventory.api_urls")),
     path("api/probing/", include("probing.api_urls")),

@@ -2,14 +2,16 @@
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
+from django.utils import timezone
 
 from core.scope import team_scope
+from inventory.models import Device, sorted_name
 from tenancy.models import Seat, Team, User
 from tenancy.services import token_create, token_digest
 
 DEFINERS = {
     "netops_agent_by_key", "netops_due_keys", "netops_partition_drop", "netops_partition_ensure", "netops_token",
-    "netops_user_teams",
+    "netops_totals", "netops_user_teams",
 }  # fmt: skip
 
 
@@ -49,6 +51,20 @@ def test_a_token_needs_key_and_digest(team: Team) -> None:
     assert Seat.of_token(key, token_digest("other")) is None
     assert Seat.of_token(key, "") is None
     assert Seat.of_token("%", token_digest(secret)) is None
+
+
+def test_totals_are_sums_over_all_teams_and_nothing_else(team: Team, other_team: Team) -> None:
+    for each, names in ((team, ("secret-1", "secret-2")), (other_team, ("secret-3",))):
+        with team_scope(each.pk):
+            for name in names:
+                Device.objects.create(**sorted_name(name), changed=timezone.now())
+    expected = [("devices", "written_down", 3.0)]
+    assert _query("SELECT * FROM netops_totals() WHERE family = 'devices'") == expected
+    with team_scope(team.pk):
+        assert _query("SELECT * FROM netops_totals() WHERE family = 'devices'") == expected
+    words = {str(word) for family, label, _ in _query("SELECT * FROM netops_totals()") for word in (family, label)}
+    assert words == {"teams", "", "devices", "written_down", "inbox_rows", "topology", "reports", "tickets"}
+    assert _query("SELECT count(*) FROM inventory_device") == [(0,)]
 
 
 def test_partitions_come_and_go_and_are_closed_to_app(team: Team) -> None:
