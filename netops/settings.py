@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pghistory
 from csp.constants import NONE, SELF
 from django.utils.log import CallbackFilter
 
@@ -130,6 +131,8 @@ TEMPLATES = [
 # `app` serves everything; `owner` runs migrations. Row-level security binds `app` because it owns nothing.
 DATABASES = {"default": _database("app"), "owner": _database("owner")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Nobody looks for the events that mention a row, and each index would cost every change.
+PGHISTORY_FOREIGN_KEY_FIELD = pghistory.ForeignKey(related_name="+", related_query_name="+", db_index=False)
 
 REDIS_URL = home.redis_url()
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
