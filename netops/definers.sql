@@ -100,13 +100,16 @@ BEGIN
 END
 $$;
 
--- Drop the daily partitions of probing_pathminute that ended before `day`.
+-- Drop the daily partitions of probing_pathminute that ended before `day`; never those of a week ago or younger.
 CREATE OR REPLACE FUNCTION netops_partition_drop(day date) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     part text;
     dropped integer := 0;
 BEGIN
+    IF day IS NULL OR day > current_date - 7 THEN
+        RAISE EXCEPTION 'The history of the last seven days is kept: name an earlier day.';
+    END IF;
     FOR part IN
         SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'probing_pathminute'::regclass AND c.relname < 'probing_pathminute_' || to_char(day, 'YYYYMMDD')

@@ -1,21 +1,49 @@
 """The functions that pass row-level security: exactly these, each pinned, each giving only what it says."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from django.db import ProgrammingError, connection, transaction
+from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
+from agents.models import Agent, agent_of_key
 from core.scope import team_scope
 from inventory.models import Device, sorted_name
-from tenancy.models import Seat, Team, User
+from tenancy.models import ApiToken, Seat, Team, User
 from tenancy.services import token_create, token_digest
+from tests.teams import Rows
 
+# What each may give: of what it was asked for by name, ids and names of teams at most.
 DEFINERS = {
-    "netops_agent_by_key", "netops_due_keys", "netops_partition_drop", "netops_partition_ensure", "netops_token",
-    "netops_totals", "netops_user_teams",
-}  # fmt: skip
+    "netops_agent_by_key": "one agent's id and team, for its public key",
+    "netops_due_keys": "ids of rows with work waiting",
+    "netops_partition_drop": "how many partitions it dropped",
+    "netops_partition_ensure": "nothing",
+    "netops_token": "the team and role of one token, for key and digest",
+    "netops_totals": "sums over all teams by state, for the operator's token alone",
+    "netops_user_teams": "the teams of one user, for the user's id",
+}
+TEXTS = (
+    None,
+    "",
+    "%",
+    "_",
+    "quagga%",
+    "%quagga%",
+    "' OR 1=1 --",
+    "'; SELECT 1; --",
+    "\\",
+    "*",
+    ".*",
+    "x" * 10_000,
+    "é\u202e",
+)
+NUMBERS = (None, 0, -1, 2**31, 2**63 - 1)
+DAYS = (None, "infinity", "-infinity", "0001-01-01", "9999-12-31", "2031-05-05")
 
 
-def _query(sql: str, *parameters: int | str) -> list[tuple[object, ...]]:
+def _query(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
@@ -25,18 +53,58 @@ def test_there_are_no_others_and_all_are_pinned(db: None) -> None:
     rows = _query(
         "SELECT p.proname, r.rolname, p.proconfig, has_function_privilege('public', p.oid, 'execute')"
         " FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner WHERE p.prosecdef"
-        " AND p.pronamespace = 'public'::regnamespace"
     )
-    assert {row[0] for row in rows} == DEFINERS
+    assert {row[0] for row in rows} == set(DEFINERS)
     assert {row[1] for row in rows} == {"owner"}
     assert all(row[2] == ["search_path=public, pg_temp"] and row[3] is False for row in rows)
 
 
-def test_app_owns_nothing_and_is_bound_by_the_policies(db: None) -> None:
-    assert _query("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user") == [(False, False)]
-    assert _query(
-        "SELECT count(*) FROM pg_class WHERE relowner = (SELECT oid FROM pg_roles WHERE rolname = 'app')"
-    ) == [(0,)]
+def test_none_of_them_puts_its_arguments_into_sql_unquoted(db: None) -> None:
+    """EXECUTE only of format(), whose %I and %L quote."""
+    for name, source in _query("SELECT proname, prosrc FROM pg_proc WHERE prosecdef"):
+        for part in source.split("EXECUTE")[1:]:
+            assert part.lstrip().startswith("format("), name
+            assert "%s" not in part, name
+
+
+def _calls() -> Iterator[tuple[str, list[Any]]]:
+    """Every definer with every odd value in every place, the others being odd too."""
+    found = _query(
+        "SELECT proname, proargtypes::regtype[]::text[] FROM pg_proc WHERE prosecdef AND proname <> ALL(%s)",
+        ["netops_partition_drop"],
+    )
+    for name, types in found:
+        odd = [{"bigint": NUMBERS, "integer": NUMBERS, "date": DAYS}.get(each, TEXTS) for each in types]
+        for row in range(max(map(len, odd), default=1)):
+            for shift in range(3 if len(odd) > 1 else 1):
+                yield name, [values[(row + shift * place) % len(values)] for place, values in enumerate(odd)]
+
+
+def test_no_argument_makes_one_tell_of_another_team(team: Team, other_team: Team) -> None:
+    red, blue = Rows(team, "zebra").all(), Rows(other_team, "quagga").all()
+    calls = list(_calls())
+    assert {name for name, _ in calls} == set(DEFINERS) - {"netops_partition_drop"}
+    for name, arguments in calls:
+        places = ", ".join(["%s"] * len(arguments))
+        for scope in (team_scope(red.team.pk), transaction.atomic()):
+            with scope:
+                try:
+                    with transaction.atomic():
+                        told = repr(_query(f"SELECT * FROM {name}({places})", *arguments))
+                except DatabaseError as error:
+                    told = str(error)
+                assert not {"quagga", "Blue team", "blue", blue.person.username} & set(told.split("'")), (name, told)
+                assert "quagga" not in told.replace(repr(arguments), ""), (name, arguments, told)
+
+
+def test_due_keys_are_ids_only(team: Team, other_team: Team) -> None:
+    Rows(team, "zebra").all(), Rows(other_team, "quagga").all()
+    keys = _query("SELECT * FROM netops_due_keys()")
+    assert {row[1] for row in keys} == {team.pk, other_team.pk}
+    assert {row[0] for row in keys} <= {"topology", "reports", "tickets", "plans"}
+    assert all(type(each) is int for row in keys for each in row[1:])
+    columns = _query("SELECT proallargtypes::regtype[]::text FROM pg_proc WHERE proname = 'netops_due_keys'")
+    assert columns == [("{text,bigint,bigint}",)]
 
 
 def test_a_users_teams_are_his_alone(alice: User, charlie: User) -> None:
@@ -45,12 +113,27 @@ def test_a_users_teams_are_his_alone(alice: User, charlie: User) -> None:
     assert Seat.of_user(0) == []
 
 
-def test_a_token_needs_key_and_digest(team: Team) -> None:
+def test_a_token_needs_key_and_digest(team: Team, other_team: Team) -> None:
     key, _, secret = token_create(team=team, role="operator").partition(".")
-    assert getattr(Seat.of_token(key, token_digest(secret)), "role", None) == "operator"
-    assert Seat.of_token(key, token_digest("other")) is None
-    assert Seat.of_token(key, "") is None
-    assert Seat.of_token("%", token_digest(secret)) is None
+    theirs, _, their_secret = token_create(team=other_team, role="owner").partition(".")
+    seat = Seat.of_token(key, token_digest(secret))
+    assert seat is not None
+    assert (seat.slug, seat.role) == ("red", "operator")
+    with team_scope(team.pk):
+        stored = ApiToken.objects.get(key=key).digest
+    for wrong in (
+        (key, token_digest("other")), (key, ""), ("%", stored), (key, "%"), ("", ""), (theirs, stored), (key, secret),
+        (key, token_digest(their_secret)), (f"{key} ", stored), (key, stored[:-1]), (key, stored.upper()),
+    ):  # fmt: skip
+        assert Seat.of_token(*wrong) is None
+
+
+def test_an_agent_is_found_by_its_whole_key(team: Team, other_team: Team) -> None:
+    with team_scope(other_team.pk):
+        agent = Agent.objects.create(name="theirs", public_key="cd" * 32)
+    assert agent_of_key("cd" * 32) == (other_team.pk, agent.pk)
+    for wrong in ("cd" * 31, "CD" * 32, "%", "cd" * 31 + "__", "", "theirs", str(agent.pk)):
+        assert agent_of_key(wrong) is None
 
 
 def test_totals_are_sums_over_all_teams_and_nothing_else(team: Team, other_team: Team) -> None:
@@ -68,15 +151,24 @@ def test_totals_are_sums_over_all_teams_and_nothing_else(team: Team, other_team:
 
 
 def test_partitions_come_and_go_and_are_closed_to_app(team: Team) -> None:
-    _query("SELECT netops_partition_ensure('2031-05-05')")
-    _query("SELECT netops_partition_ensure('2031-05-05')")
+    _query("SELECT netops_partition_ensure('2001-05-05')")
+    _query("SELECT netops_partition_ensure('2001-05-05')")
     with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
-        _query("SELECT * FROM probing_pathminute_20310505")
-    assert _query("SELECT count(*) FROM probing_pathminute WHERE minute = '2031-05-05'") == [(0,)]
-    dropped = _query("SELECT netops_partition_drop('2031-05-06')")[0][0]
+        _query("SELECT * FROM probing_pathminute_20010505")
+    assert _query("SELECT count(*) FROM probing_pathminute WHERE minute = '2001-05-05'") == [(0,)]
+    dropped = _query("SELECT netops_partition_drop('2001-05-06')")[0][0]
     assert isinstance(dropped, int)
     assert dropped >= 1
-    assert _query("SELECT to_regclass('probing_pathminute_20310505')") == [(None,)]
+    assert _query("SELECT to_regclass('probing_pathminute_20010505')") == [(None,)]
+
+
+@pytest.mark.parametrize("day", ["today", "yesterday", "tomorrow", "infinity", "9999-12-31", None])
+def test_recent_history_cannot_be_dropped(day: str | None, team: Team) -> None:
+    Rows(team, "zebra").all()
+    with pytest.raises(DatabaseError, match="last seven days"), transaction.atomic():
+        _query("SELECT netops_partition_drop(%s::date)", day)
+    with team_scope(team.pk):
+        assert _query("SELECT count(*) FROM probing_pathminute") == [(1,)]
 
 
 def test_the_scope_does_not_outlive_its_transaction(team: Team) -> None:
