@@ -22,7 +22,10 @@ def main() -> None:
         sys.exit(run(sys.argv[2:]))
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from core.scope import at_the_command_line
+
+    with at_the_command_line():
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from django.db import connection
 
 from agents import services
 from agents.models import agent_of_key
-from core.scope import team_scope
+from core.scope import acting, team_scope
 from pi_agent.frames import PROTOCOL, Challenge, Error, Frame, FrameError, Hello, Type, Welcome, ack, signed_message
 from pi_agent.identity import verify
 
@@ -57,7 +57,7 @@ async def in_thread(team_id: int | None, work: Callable[P, T], *args: P.args, **
         try:
             if team_id is None:
                 return work(*args, **kwargs)
-            with team_scope(team_id):
+            with acting(door="agent", name=f"agent {kwargs.get('agent_id', '')}".strip()), team_scope(team_id):
                 return work(*args, **kwargs)
         finally:
             connection.close()

@@ -1,6 +1,8 @@
 """The team in scope: what every query of this thread or task is limited to (design, idea 5)."""
 
 import json
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +13,9 @@ from django.db import connection, transaction
 _team: ContextVar[int | None] = ContextVar("netops_team", default=None)
 _unscoped: ContextVar[str] = ContextVar("netops_unscoped", default="")
 _actor: ContextVar[dict[str, Any] | None] = ContextVar("netops_actor", default=None)
+
+
+DOORS = ("page", "api", "admin", "task", "command", "agent")
 
 
 class NoTeamInScope(RuntimeError):
@@ -45,7 +50,10 @@ def unscoped(reason: str) -> Iterator[None]:
 
 @contextmanager
 def acting(**actor: Any) -> Iterator[None]:
-    """Who does what follows, for the audit trail: `door`, `user`, `token`, `request` (JSON values; never a secret).
+    """Who does what follows, for the audit trail (JSON values; never a secret).
+
+    `door` is one of DOORS; `name` who or what came through it; `user` and `token` are ids, with `token_name`;
+    `request` the id that the answer carried as X-Request-ID.
 
     It is written into each event by the triggers (tenancy/audit.py). Goes around `team_scope`, which passes it on.
     """
@@ -54,6 +62,17 @@ def acting(**actor: Any) -> Iterator[None]:
         yield
     finally:
         _actor.reset(token)
+
+
+@contextmanager
+def at_the_command_line() -> Iterator[None]:
+    """What a management command changes was done by the user of the operating system who called it."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run under a number that has no name
+        name = str(os.getuid())
+    with acting(door="command", name=name):
+        yield
 
 
 @contextmanager

@@ -5,11 +5,13 @@ from django.db import connection
 
 from core import drain as drains
 from core import roles
+from core.scope import acting
 
 
 @shared_task
 def drain(name: str, team_id: int, key_id: int) -> int:
-    return drains.get(name).run(team_id, key_id)
+    with acting(door="task", name=name):
+        return drains.get(name).run(team_id, key_id)
 
 
 @shared_task

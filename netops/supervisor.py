@@ -161,8 +161,11 @@ def _setup(family: Family, *, demo: bool) -> int:
     """Run `manage.py setup` in a fork, so that no connection of its owner stays with us."""
     from django.core.management import call_command
 
+    from core.scope import at_the_command_line
+
     def migrate() -> int:
-        call_command("setup", demo=demo)
+        with at_the_command_line():
+            call_command("setup", demo=demo)
         return 0
 
     family.add(Fork("setup", migrate, once=True))

@@ -1,19 +1,22 @@
 """Puts each request of a page or of the API into the scope of one team, before any view runs."""
 
 import re
+import secrets
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
 from core.client import client_address
-from core.scope import team_scope
+from core.scope import acting, team_scope
 from tenancy.models import Seat
 from tenancy.services import address_allowed, token_digest, token_used
 
 _PAGE = re.compile(r"^/t/([^/]+)(?:/|$)")
 _TOKEN = re.compile(r"^(?:Token|Bearer) ([0-9a-f]{12})\.([A-Za-z0-9_-]{20,60})$")
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
 class TeamScopeMiddleware:
@@ -24,6 +27,13 @@ class TeamScopeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.seat = None  # type: ignore[attr-defined]
+        given = request.headers.get("X-Request-ID", "")
+        request.id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)  # type: ignore[attr-defined]
+        response = self._answer(request)
+        response["X-Request-ID"] = request.id  # type: ignore[attr-defined]
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
         if page := _PAGE.match(request.path_info):
             return self._page(request, page[1])
         if request.path_info.startswith("/api/"):
@@ -61,13 +71,26 @@ class TeamScopeMiddleware:
             request.urlconf = "netops.urls_nobody"  # type: ignore[attr-defined]
             return self.get_response(request)
         request.seat = seat  # type: ignore[attr-defined]
-        with team_scope(seat.team_id):
+        with acting(**_actor(request, seat)), team_scope(seat.team_id):
             if seat.token_id:
                 token_used(token_id=seat.token_id)
             response = self.get_response(request)
             if response.status_code >= 500:
                 transaction.set_rollback(True)
             return response
+
+
+def _actor(request: HttpRequest, seat: Seat) -> dict[str, Any]:
+    """Who the audit trail names for what this request changes."""
+    by_token = getattr(request, "by_token", False)
+    return {
+        "door": "page" if _PAGE.match(request.path_info) else "api",
+        "user": seat.user_id,
+        "name": None if by_token else request.user.get_username(),
+        "token": seat.token_id,
+        "token_name": seat.token_name or None,
+        "request": request.id,  # type: ignore[attr-defined]
+    }
 
 
 def _refuse(status: int, detail: str) -> JsonResponse:
