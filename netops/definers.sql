@@ -43,6 +43,12 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
       AND (k.user_id IS NULL OR m.role IS NOT NULL)
 $$;
 
+-- The team and id of the open invitation whose secret has one digest.
+CREATE OR REPLACE FUNCTION netops_invitation(proof varchar) RETURNS TABLE (team_id bigint, invitation_id bigint)
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT i.team_id, i.id FROM tenancy_invitation i WHERE i.digest = proof AND i.expires > clock_timestamp()
+$$;
+
 -- The team and id of the agent with one public key, which the link has proved by a signature.
 CREATE OR REPLACE FUNCTION netops_agent_by_key(wanted varchar) RETURNS TABLE (team_id bigint, agent_id bigint)
 LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$

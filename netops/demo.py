@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from allauth.account.models import EmailAddress
+
 from agents.models import Agent
 from agents.services import agent_create
 from core.scope import team_scope
@@ -14,7 +16,7 @@ from pi_agent.identity import Identity
 from probing.models import Campaign
 from probing.services import campaign_create
 from tenancy.models import Team, User
-from tenancy.services import member_set, team_create
+from tenancy.services import account_create, member_set, team_create
 from ticketing.models import Desk
 from ticketing.services import desk_create
 
@@ -25,7 +27,8 @@ def load_demo() -> None:
     """Make what is missing of it; what somebody changed stays as it is."""
     team = Team.objects.filter(slug="demo").first() or team_create(slug="demo", name="Demo")
     if not User.objects.filter(username="demo").exists():
-        user = User.objects.create_user("demo", "demo@example.org", home.secret("demo_password"))
+        user = account_create(username="demo", password=home.secret("demo_password"), email="demo@example.org")
+        EmailAddress.objects.filter(user=user).update(verified=True)
         member_set(team=team, user=user, role="owner")
     topology = _topology()
     key = home.folder("lab") / "agent.key"

@@ -45,6 +45,24 @@ def _database(role: str) -> dict[str, Any]:
     }
 
 
+def _openid_apps() -> list[dict[str, Any]]:
+    """The one OpenID provider that people may sign in with: NETOPS_OIDC_SERVER is its address, or its discovery URL."""
+    server, client = os.environ.get("NETOPS_OIDC_SERVER", ""), os.environ.get("NETOPS_OIDC_CLIENT_ID", "")
+    if not server:
+        return []
+    if not client:
+        home.fail("NETOPS_OIDC_SERVER is set without NETOPS_OIDC_CLIENT_ID: set both, or neither.")
+    return [
+        {
+            "provider_id": "sso",
+            "name": os.environ.get("NETOPS_OIDC_NAME") or "single sign-on",
+            "client_id": client,
+            "secret": os.environ.get("NETOPS_OIDC_SECRET", ""),
+            "settings": {"server_url": server},
+        }
+    ]
+
+
 VERSION = "0.1.0"
 # What the rooms may know of where they live; netops/home.py is for the roof alone.
 DATA = home.data()
@@ -93,6 +111,13 @@ INSTALLED_APPS = [
     "probing",
     "lab",
     "netops",
+    # Behind ours, whose templates come first.
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
 ]
 
 MIDDLEWARE = [
@@ -107,6 +132,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "tenancy.middleware.TeamScopeMiddleware",
 ]
 
@@ -180,9 +206,33 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
+# An account comes from an invitation link or from the OpenID provider; nobody signs up just so.
+ACCOUNT_ADAPTER = "tenancy.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"login": "tenancy.forms.SignInForm"}
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "netops: "
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "20/m/ip,5/5m/key"}
+MFA_ADAPTER = "tenancy.adapters.SecondFactorAdapter"
+MFA_TOTP_ISSUER = "netops"
+MFA_TOTP_TOLERANCE = 1
+# Who came by an invitation link may protect the account before the address is confirmed.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+SOCIALACCOUNT_ADAPTER = "tenancy.adapters.ProviderAdapter"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": _openid_apps(), "OAUTH_PKCE_ENABLED": True}}
+# The operator chose the provider, so an address that it vouches for is the account with that confirmed address.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+# A link, because `form-action` would have to name the provider.
+SOCIALACCOUNT_LOGIN_ON_GET = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _public.scheme == "https"
 SECURE_HSTS_SECONDS = 31_536_000 if _public.scheme == "https" else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _public.scheme == "https"
@@ -191,6 +241,7 @@ X_FRAME_OPTIONS = "DENY"
 BEHIND_PROXY = _flag("NETOPS_BEHIND_PROXY")
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    ALLAUTH_TRUSTED_PROXY_COUNT = 1
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -214,6 +265,16 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "core.api.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
+
+# The system's own mail (invitations, addresses to confirm); desks have mail servers of their own.
+EMAIL_HOST = os.environ.get("NETOPS_EMAIL_HOST") or "127.0.0.1"
+EMAIL_PORT = int(os.environ.get("NETOPS_EMAIL_PORT") or home.port("mail"))
+EMAIL_HOST_USER = os.environ.get("NETOPS_EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("NETOPS_EMAIL_PASSWORD", "")
+EMAIL_USE_TLS = os.environ.get("NETOPS_EMAIL_SECURITY") == "starttls"
+EMAIL_USE_SSL = os.environ.get("NETOPS_EMAIL_SECURITY") == "tls"
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = os.environ.get("NETOPS_EMAIL_FROM") or f"netops@{_public.hostname}"
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
                 path("", include("inventory.urls")),
                 path("", include("probing.urls")),
                 path("", include("ticketing.urls")),
+                path("team/", include("tenancy.team_urls")),
             ]
         ),
     ),

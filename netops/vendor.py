@@ -15,11 +15,12 @@ FILES = (
 )
 # Every icon that a template or a view names (tests/core/test_pages.py).
 ICONS = (
-    "alert-circle", "alert-triangle", "antenna", "arrow-back-up", "arrow-right", "broadcast",
-    "building-community", "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check",
-    "circle-dashed", "circle-x", "clock", "device-desktop", "device-laptop", "history", "layout-dashboard", "link",
-    "list-details", "logout", "mail", "maximize", "moon", "plug-connected", "plug-x", "refresh", "route", "router",
-    "search", "selector", "sun", "topology-star-3", "unlink", "x", "zoom-in", "zoom-out",
+    "alert-circle", "alert-triangle", "antenna", "arrow-back-up", "arrow-right", "broadcast", "building-community",
+    "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check", "circle-dashed",
+    "circle-x", "clock", "device-desktop", "device-laptop", "history", "key", "layout-dashboard", "link",
+    "list-details", "login", "logout", "mail", "mail-forward", "maximize", "moon", "plug-connected", "plug-x",
+    "refresh", "route", "router", "search", "selector", "settings", "sun", "topology-star-3", "unlink", "user-circle",
+    "users", "x", "zoom-in", "zoom-out",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from django import template
+from django.forms import BoundField, Select
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -38,6 +39,10 @@ STATES = {
     "dead": ("down", "x", "Refused"),
     "closed": ("up", "circle-check", "Closed"),
     "new": ("unknown", "clock", "New"),
+    "on": ("up", "circle-check", "On"),
+    "off": ("unknown", "circle-dashed", "Off"),
+    "confirmed": ("up", "check", "Confirmed"),
+    "unconfirmed": ("degraded", "alert-triangle", "Not confirmed"),
 }
 
 
@@ -51,6 +56,25 @@ def _svg(name: str) -> str:
         ) from None
     inner = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     return re.sub(r"\s+", " ", inner.replace('<path stroke="none" d="M0 0h24v24H0z" fill="none" />', "")).strip()
+
+
+@register.simple_tag
+def control(field: BoundField, described_by: str = "") -> SafeString:
+    """The input of a form's field, in the look of the page. `described_by`: the id of an error about the whole form."""
+    look = "form-select" if isinstance(field.field.widget, Select) else "form-control"
+    said = {"aria-invalid": "true", "aria-describedby": described_by} if described_by else {}
+    return field.as_widget(attrs={"class": look, **said})
+
+
+@register.filter
+def browser(user_agent: str) -> str:
+    """The name of a browser and its system, as far as its User-Agent tells."""
+    names = ("Edg", "OPR", "Firefox", "Chrome", "Safari", "curl", "python-requests")
+    name = next((name for name in names if name in user_agent), "")
+    systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
+    system = next((system for system in systems if system in user_agent), "")
+    shown = {"Edg": "Edge", "OPR": "Opera", "Mac OS X": "macOS"}
+    return " on ".join(shown.get(each, each) for each in (name, system) if each) or "Some browser"
 
 
 @register.simple_tag

@@ -10,14 +10,15 @@ from django.utils import timezone
 from agents.models import Agent, agent_of_key
 from core.scope import team_scope
 from inventory.models import Device, sorted_name
-from tenancy.models import ApiToken, Seat, Team, User
-from tenancy.services import token_create, token_digest
+from tenancy.models import ApiToken, Invitation, Seat, Team, User
+from tenancy.services import invitation_create, token_create, token_digest
 from tests.teams import Rows
 
 # What each may give: of what it was asked for by name, ids and names of teams at most.
 DEFINERS = {
     "netops_agent_by_key": "one agent's id and team, for its public key",
     "netops_due_keys": "ids of rows with work waiting",
+    "netops_invitation": "team and id of one open invitation, for its digest",
     "netops_partition_drop": "how many partitions it dropped",
     "netops_partition_ensure": "nothing",
     "netops_token": "the team and role of one token, for key and digest",
@@ -148,6 +149,18 @@ def test_totals_are_sums_over_all_teams_and_nothing_else(team: Team, other_team:
     words = {str(word) for family, label, _ in _query("SELECT * FROM netops_totals()") for word in (family, label)}
     assert words == {"teams", "", "devices", "written_down", "inbox_rows", "topology", "reports", "tickets"}
     assert _query("SELECT count(*) FROM inventory_device") == [(0,)]
+
+
+def test_an_invitation_needs_its_digest_and_gives_ids_alone(team: Team) -> None:
+    secret = invitation_create(team=team, email="dave@example.org", role="viewer", invited_by=None)
+    with team_scope(team.pk):
+        invitation = Invitation.objects.get()
+    asked = "SELECT * FROM netops_invitation(%s)"
+    assert _query(asked, token_digest(secret)) == [(team.pk, invitation.pk)]
+    assert _query(asked, secret) == _query(asked, "") == _query(asked, "%") == []
+    with team_scope(team.pk):
+        Invitation.objects.update(expires=timezone.now())
+    assert _query(asked, token_digest(secret)) == []
 
 
 def test_partitions_come_and_go_and_are_closed_to_app(team: Team) -> None:

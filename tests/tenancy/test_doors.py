@@ -107,7 +107,8 @@ def test_the_token_command_names_the_teams_there_are(team: Team, capsys: pytest.
     assert len(capsys.readouterr().out.strip().split(".")) == 2
 
 
-def test_a_token_is_never_more_than_its_maker(client: Client, team: Team, alice: User) -> None:
+def test_a_token_is_never_more_than_its_maker(client: Client, team: Team, alice: User, bob: User) -> None:
+    member_set(team=team, user=bob, role="owner")
     token = token_create(team=team, role="admin", user=alice, name="deploy")
     header = {"Authorization": f"Bearer {token}"}
 

@@ -11,7 +11,7 @@ PASSWORD = "correct horse battery"
 
 
 def sign_in(username: str, password: str, following: str = "") -> "tuple[int, str, str]":
-    answer = Client().post("/sign-in/", {"username": username, "password": password, "next": following})
+    answer = Client().post("/sign-in/", {"login": username, "password": password, "next": following})
     return answer.status_code, answer.headers.get("Location", ""), answer.content.decode()
 
 
@@ -32,7 +32,7 @@ def test_a_wrong_name_and_a_wrong_password_look_alike(username: str, password: s
     assert status == 200
     assert "That name and password do not match." in html
     assert html.count('aria-describedby="sign-in-error"') == 2
-    assert "User name</label>" in html
+    assert "User name or e-mail</label>" in html
     assert password not in html
 
 
@@ -42,7 +42,7 @@ def test_empty_fields_get_a_sentence(db: None) -> None:
 
 def test_sign_in_needs_the_csrf_token(alice: User) -> None:
     client = Client(enforce_csrf_checks=True)
-    answer = client.post("/sign-in/", {"username": "alice", "password": PASSWORD})
+    answer = client.post("/sign-in/", {"login": "alice", "password": PASSWORD})
     assert answer.status_code == 403
     assert "This form has expired" in answer.content.decode()
 
