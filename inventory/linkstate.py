@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models import Model, Q
 
+from inventory import adoption
 from inventory.bgpls import adapter
 from inventory.models import (
     Device,
@@ -20,6 +21,7 @@ from inventory.models import (
     Prefix,
     TopologyEvent,
     TopologySource,
+    link_name,
     sorted_name,
 )
 
@@ -52,6 +54,7 @@ class LinkState:
         self._links: dict[int, Link] = {}
         self._halves: dict[int, list[HalfLink]] = defaultdict(list)
         self._dirty: dict[type[Model], dict[int, Any]] = defaultdict(dict)
+        self._ports: dict[tuple[int, str], Interface] = {}
         self._renamed: set[int] = set()
 
     def apply(self, events: Sequence[adapter.Event]) -> None:
@@ -117,23 +120,38 @@ class LinkState:
     def _load_devices(self, nodes: dict[str, adapter.NodeId], names: dict[str, str], more: set[str]) -> None:
         found = Device.objects.filter(source=self.source, key__in=nodes.keys() | more)
         self.devices = {device.key: device for device in found}
+        called = {key: names.get(key, node.igp_router_id) for key, node in nodes.items() if key not in self.devices}
+        self._adopt_devices(nodes, called, names)
         missing = [
             Device(
-                source=self.source, key=key, igp_router_id=node.igp_router_id, up=False, changed=self.at,
-                **sorted_name(names.get(key, node.igp_router_id)),
+                source=self.source, key=key, igp_router_id=nodes[key].igp_router_id, up=False, changed=self.at,
+                **sorted_name(name),
             )
-            for key, node in nodes.items()
+            for key, name in called.items()
             if key not in self.devices
         ]  # fmt: skip
         self.devices |= {device.key: device for device in Device.objects.bulk_create(missing)}
         self._by_id = {device.pk: device for device in self.devices.values()}
 
+    def _adopt_devices(self, nodes: dict[str, adapter.NodeId], new: dict[str, str], names: dict[str, str]) -> None:
+        """Take over what people wrote down under the names of new nodes and of those that are renamed."""
+        renamed = {key: name for key, name in names.items() if key in self.devices and self.devices[key].name != name}
+        written = adoption.written_devices((*new.values(), *renamed.values()))
+        for key, name in (new | renamed).items():
+            if (device := written.pop(name.casefold(), None)) is None:
+                continue
+            if key in new:
+                self.devices[key] = adoption.device_adopt(device, name, nodes[key], self.source, self.at)
+            else:
+                adoption.device_merge(self.devices[key], device)
+            self._renamed.add(self.devices[key].pk)
+
     def _load_half_links(self, ups: dict[str, adapter.HalfLinkUp], more: set[str]) -> None:
         found = HalfLink.objects.filter(source=self.source, key__in=ups.keys() | more).select_related("link")
         self.half_links = {half.key: half for half in found}
         missing = {key: event for key, event in ups.items() if key not in self.half_links}
-        self._load_links(missing.values())
         interfaces = self._load_interfaces(missing.values())
+        self._load_links(missing.values(), interfaces)
         made = HalfLink.objects.bulk_create(
             HalfLink(
                 source=self.source,
@@ -163,6 +181,7 @@ class LinkState:
             half = known.setdefault(row.pk, row)
             half.link = self._links[half.link_id]
             self._halves[half.link_id].append(half)
+        self._find_ends()
         ends = {pk for half in known.values() for pk in (half.device_id, half.remote_device_id)}
         self._by_id |= {device.pk: device for device in Device.objects.filter(pk__in=ends - self._by_id.keys())}
         for half in known.values():
@@ -178,31 +197,56 @@ class LinkState:
         ends = (f"{self.devices[event.local.key].pk} {near}", f"{self.devices[event.remote.key].pk} {far}")
         return "|".join(sorted(ends))
 
-    def _load_links(self, events: Iterable[adapter.HalfLinkUp]) -> None:
+    def _find_ends(self) -> None:
+        """A link ends at the interfaces of its half-links."""
+        found = []
+        for half in (half for halves in self._halves.values() for half in halves):
+            side = "a_interface_id" if half.device_id == half.link.a_device_id else "z_interface_id"
+            if getattr(half.link, side) is None:
+                setattr(half.link, side, half.interface_id)
+                self._save(half.link)
+                found.append(half.link)
+        adoption.links_replace(found)
+
+    def _load_links(self, events: Iterable[adapter.HalfLinkUp], interfaces: dict[str, Interface]) -> None:
         wanted = {self._link_key(event): event for event in events}
         self.links = {link.key: link for link in Link.objects.filter(key__in=wanted)}
+        new = {key: event for key, event in wanted.items() if key not in self.links}
+        far = {key: self._ports.get((self.devices[event.remote.key].pk, _far_end(event))) for key, event in new.items()}
+        ends = {key: (interfaces[new[key].key], port) for key, port in far.items() if port}
+        written = adoption.written_links(ends)
         missing = []
-        for key, event in wanted.items():
-            if key not in self.links:
-                ends = self.devices[event.local.key], self.devices[event.remote.key]
-                a, z = sorted(ends, key=lambda device: (device.sort_key, device.pk))
-                name = sorted_name(_link_name(a, z))
-                missing.append(Link(key=key, a_device=a, z_device=z, learned=True, changed=self.at, **name))
-                self._renamed |= {a.pk}
-        for link in Link.objects.bulk_create(missing):
-            self.links[link.key] = link
+        for key, event in new.items():
+            a, z = sorted((self.devices[event.local.key], self.devices[event.remote.key]), key=_order)
+            link = written.get(key) or Link(key=key)
+            if link.pk and link.a_device_id != a.pk:
+                link.a_interface_id, link.z_interface_id = link.z_interface_id, link.a_interface_id
+            link.key, link.learned, link.state, link.changed = key, True, Link.State.DOWN, self.at
+            link.a_device, link.z_device = a, z
+            link.name, link.sort_key = sorted_name(link_name(a, z)).values()
+            self._renamed.add(a.pk)
+            if link.pk:
+                link.save()
+                self.links[key] = link
+            else:
+                missing.append(link)
+        self.links |= {link.key: link for link in Link.objects.bulk_create(missing)}
 
     def _load_interfaces(self, events: Iterable[adapter.HalfLinkUp]) -> dict[str, Interface]:
         """By the key of the half-link that leaves through it."""
+        ends = {self.devices[node.key].pk for event in events for node in (event.local, event.remote)}
+        self._ports = adoption.interfaces(ends)
         wanted = {event.key: (self.devices[event.local.key].pk, _interface_name(event)) for event in events}
-        devices = {device for device, _ in wanted.values()}
-        found = {(each.device_id, each.name): each for each in Interface.objects.filter(device__in=devices)}
         missing = {}
         for event in events:
-            if (place := wanted[event.key]) not in found:
+            place = wanted[event.key]
+            if (port := self._ports.get(place)) is None:
                 missing[place] = Interface(device_id=place[0], name=place[1], address=event.local_address, learned=True)
-        found |= {(each.device_id, each.name): each for each in Interface.objects.bulk_create(missing.values())}
-        return {key: found[place] for key, place in wanted.items()}
+            elif not port.learned:
+                adoption.interface_adopt(port, event.local_address)
+        made = Interface.objects.bulk_create(missing.values())
+        self._ports |= {(each.device_id, each.name): each for each in made}
+        return {key: self._ports[place] for key, place in wanted.items()}
 
     def _load_prefixes(self, ups: dict[str, adapter.PrefixUp], more: set[str]) -> None:
         found = Prefix.objects.filter(source=self.source, key__in=ups.keys() | more).select_related("device")
@@ -321,7 +365,7 @@ class LinkState:
         fields: dict[type[Model], list[str]] = {
             Device: ["name", "sort_key", "router_id", "up", "session", "changed"],
             HalfLink: [*_HALF_LINK_FIELDS, "up", "session", "changed"],
-            Link: ["name", "sort_key", "a_device", "z_device", "state", "changed"],
+            Link: ["name", "sort_key", "a_device", "z_device", "a_interface", "z_interface", "state", "changed"],
             Prefix: ["metric", "up", "session", "changed"],
         }
         for model, rows in self._dirty.items():
@@ -338,17 +382,18 @@ class LinkState:
         touched = Q(a_device__in=self._renamed) | Q(z_device__in=self._renamed)
         in_memory = self._links | self._dirty[Link]
         pairs: dict[frozenset[int], list[Link]] = defaultdict(list)
-        for link in Link.objects.filter(touched).select_related("a_device", "z_device").order_by("id"):
+        ends_of = ("a_device", "z_device", "a_interface", "z_interface")
+        for link in Link.objects.filter(touched).select_related(*ends_of).order_by("id"):
             link = in_memory.get(link.pk, link)
             pairs[frozenset((link.a_device_id, link.z_device_id))].append(link)
         for parallels in pairs.values():
             for link in parallels:
                 ends = [self._by_id.get(end.pk, end) for end in (link.a_device, link.z_device)]
-                a, z = sorted(ends, key=lambda device: (device.sort_key, device.pk))
-                name = _link_name(a, z)
-                if len(parallels) > 1:
-                    name += f" ({_address_of(link, a)})"
+                a, z = sorted(ends, key=_order)
+                name = link_name(a, z, _end_of(link, a) if len(parallels) > 1 else "")
                 if (link.name, link.a_device_id) != (name, a.pk):
+                    if link.a_device_id != a.pk:
+                        link.a_interface_id, link.z_interface_id = link.z_interface_id, link.a_interface_id
                     link.a_device, link.z_device = a, z
                     link.name, link.sort_key = sorted_name(name).values()
                     self._save(link)
@@ -368,12 +413,18 @@ def _interface_name(event: adapter.HalfLinkUp) -> str:
     return _end(event.local_address, event.local_id) or f"to {event.remote.igp_router_id}"
 
 
-def _link_name(a: Device, z: Device) -> str:
-    return "–".join(name if len(name) <= 36 else f"{name[:35]}…" for name in (a.name, z.name))
+def _far_end(event: adapter.HalfLinkUp) -> str:
+    return _end(event.remote_address, event.remote_id)
 
 
-def _address_of(link: Link, device: Device) -> str:
-    """The end of a link at one device, from its key."""
+def _order(device: Device) -> tuple[str, int]:
+    return device.sort_key, device.pk
+
+
+def _end_of(link: Link, device: Device) -> str:
+    """The end of a link at one device: of a learned one from its key."""
+    if not link.learned:
+        return next(port.name for port in (link.a_interface, link.z_interface) if port and port.device_id == device.pk)
     ends = dict(end.split(" ", 1) for end in link.key.split("|"))
     return ends.get(str(device.pk)) or str(link.pk)
 

@@ -16,7 +16,17 @@ from django.utils.text import slugify
 from core import live
 from core.scope import current_team_id
 from core.text import natural_key
-from inventory.models import Device, DeviceType, Endpoint, Interface, Link, Sluggable, TopologyEvent, sorted_name
+from inventory.models import (
+    Device,
+    DeviceType,
+    Endpoint,
+    Interface,
+    Link,
+    Sluggable,
+    TopologyEvent,
+    link_name,
+    sorted_name,
+)
 from inventory.services import topology_changed
 
 Row = TypeVar("Row", bound=models.Model)
@@ -188,18 +198,11 @@ def links_rename(links: Iterable[Link]) -> None:
 
 
 def _link_name(link: Link) -> dict[str, Any]:
-    """A–Z; a parallel of another link also says at which interface it leaves A."""
+    """A parallel of another link also says at which interface it leaves A."""
     a, z = link.a_device, link.z_device
     pair = Q(a_device=a, z_device=z) | Q(a_device=z, z_device=a)
-    name = "–".join(cut(end.name) for end in (a, z))
-    if link.a_interface and Link.objects.filter(pair).exclude(pk=link.pk).exists():
-        name += f" ({cut(link.a_interface.name)})"
-    return sorted_name(name)
-
-
-def cut(name: str) -> str:
-    """Short enough for the name of a link."""
-    return name if len(name) <= 36 else f"{name[:35]}…"
+    parallel = Link.objects.filter(pair).exclude(pk=link.pk).exists()
+    return sorted_name(link_name(a, z, link.a_interface.name if parallel and link.a_interface else ""))
 
 
 def endpoint_update(*, endpoint: Endpoint, **fields: Any) -> Endpoint:

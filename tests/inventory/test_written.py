@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -200,7 +201,7 @@ def test_what_the_network_says_is_kept_from_hands(source: TopologySource) -> Non
     device, interface, link = Device.objects.get(name="R1"), Interface.objects.first(), Link.objects.get()
     assert interface
     site = organised_create(model=Site, name="Haus")
-    refused = [
+    refused: list[Callable[[], object]] = [
         lambda: device_update(device=device, name="R9"),
         lambda: device_update(device=device, router_id="10.9.9.9"),
         lambda: device_delete(device=device),
