@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
-from django.db.models import Q
+from django.db.models import F, Q
 
 from core.scope import current_team_id
 from inventory import paths
@@ -41,7 +41,8 @@ def load_graph() -> tuple[int, Graph]:
         paths.HalfLink(near, far, local or "", remote or "", metric, delay, True, link, pk)
         for near, far, local, remote, metric, delay, link, pk in rows
     )
-    graph = paths.build_graph(half_links, Device.objects.values_list("id", flat=True))
+    learned = Device.objects.filter(source__isnull=False)
+    graph = paths.build_graph(half_links, learned.values_list("id", flat=True))
     if stamp[1] is None:
         return stamp[0], graph
     with _lock:
@@ -112,7 +113,9 @@ def find_end(name: str, field: str = "name") -> End:
             raise UnknownName(field, f"{name} ({endpoint.address}) is behind no prefix that a device announces.")
         return End(name, device, endpoint)
     by_name = Q(name=name) | Q(igp_router_id=name)
-    if device := Device.objects.filter(by_name).order_by("-up", "id").first():
+    if device := Device.objects.filter(by_name).order_by(F("source_id").asc(nulls_last=True), "-up", "id").first():
+        if device.source_id is None:
+            raise UnknownName(field, f"{name} was only written down: no topology source has told of it.")
         return End(device.name, device, None)
     known = [*Endpoint.objects.values_list("name", flat=True), *Device.objects.values_list("name", flat=True)]
     near = difflib.get_close_matches(name, known, 3, 0.5)

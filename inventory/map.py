@@ -16,10 +16,11 @@ SPACING = 150
 
 
 def map_of(slug: str) -> dict[str, Any]:
-    """The map as JSON: `version`, `nodes` (id, kind, label, x, y, up, url) and `edges` (id, source, target, label,
+    """The map as JSON: `version`, `nodes` (id, kind, label, x, y, up, url, of devices
+    also learned) and `edges` (id, source, target, label,
     condition, word, direction, url); the ids are stable, so that an open map moves nothing that stays."""
     topology = Topology.objects.values_list("version", flat=True).first() or 0
-    devices = list(Device.objects.order_by("sort_key", "id").values("id", "name", "up"))
+    devices = list(Device.objects.order_by("sort_key", "id").values("id", "name", "up", "source_id"))
     links = as_rows(Link.objects.order_by("sort_key", "id").values("id", "name", "state", "a_device_id", "z_device_id"))
     endpoints = _attached()
     edges = [(f"d{link['a_device_id']}", f"d{link['z_device_id']}") for link in links]
@@ -28,6 +29,7 @@ def map_of(slug: str) -> dict[str, Any]:
     spots = _places(current_team_id(), topology, names, tuple(sorted(set(edges))))
     nodes = [_node(f"d{each['id']}", "device", each["name"], each["up"], spots) for each in devices]
     for node, each in zip(nodes, devices, strict=True):
+        node["learned"] = each["source_id"] is not None
         node["url"] = reverse("device", args=[slug, each["id"]])
     nodes += [_node(f"e{end['id']}", "endpoint", end["name"], True, spots) for end in endpoints if end["device_id"]]
     return {"version": topology, "nodes": nodes, "edges": [*_link_edges(slug, links), *_stubs(endpoints)]}
@@ -38,7 +40,7 @@ def _node(key: str, kind: str, label: str, up: bool, spots: dict[str, tuple[floa
     return {"id": key, "kind": kind, "label": label, "up": up, "x": x * SPACING, "y": y * SPACING, "url": ""}
 
 
-WORDS = {"up": "", "down": "down", "fault": "fault", "degraded": "degraded"}
+WORDS = {"up": "", "down": "down", "fault": "fault", "degraded": "degraded", "unlearned": "not learned"}
 
 
 def _link_edges(slug: str, links: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,10 +7,13 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 
 from core.listing import as_rows
-from inventory.models import Device, HalfLink, Link, Topology, TopologyEvent, TopologySource
+from inventory.models import Device, HalfLink, Interface, Link, Topology, TopologyEvent, TopologySource
 from ticketing.models import Incident
 
-DEVICE_FIELDS = ("id", "name", "router_id", "igp_router_id", "up", "changed", "links", "links_up")
+DEVICE_FIELDS = (
+    "id", "name", "router_id", "igp_router_id", "up", "source_id", "site__name", "role__name", "changed", "links",
+    "links_up",
+)  # fmt: skip
 LINK_FIELDS = (
     "id", "name", "state", "changed", "a_device_id", "a_device__name", "z_device_id", "z_device__name",
 )  # fmt: skip
@@ -60,7 +63,10 @@ def _direction(incident: dict[str, Any]) -> str:
 
 
 def condition(state: str, incident: dict[str, Any] | None) -> str:
-    """What is wrong with a link, the worst first: `down` (by routing), `fault` or `degraded` (by probes), `up`."""
+    """What is wrong with a link, the worst first: `down` (by routing), `fault` or `degraded` (by probes), `up`; or
+    `unlearned` where it was only written down."""
+    if state == Link.State.UNKNOWN:
+        return "unlearned"
     if state == Link.State.DOWN:
         return "down"
     if incident:
@@ -97,6 +103,20 @@ def link_conditions() -> list[dict[str, Any]]:
     return rows
 
 
+def written_ports(device_id: int) -> list[dict[str, Any]]:
+    """Interfaces of a device that announce no half-link, each with the written-down `link` that ends at it or None."""
+    announced = HalfLink.objects.filter(device_id=device_id).values("interface_id")
+    rows = Interface.objects.filter(device_id=device_id).exclude(pk__in=announced).order_by("name")
+    ports = as_rows(rows.values("id", "name", "address"))
+    written = Link.objects.filter(Q(a_device_id=device_id) | Q(z_device_id=device_id), learned=False)
+    ends: dict[int, dict[str, Any]] = {}
+    for link in as_rows(written.values("id", "name", "state", "a_interface_id", "z_interface_id")):
+        ends |= {link["a_interface_id"]: link, link["z_interface_id"]: link}
+    for port in ports:
+        port["link"] = ends.get(port["id"])
+    return ports
+
+
 def sources() -> list[dict[str, Any]]:
     return as_rows(
         TopologySource.objects.order_by("name").values(
@@ -114,13 +134,14 @@ def events(limit: int = 10, **narrow: Any) -> list[dict[str, Any]]:
 
 
 def network_summary() -> dict[str, Any]:
-    """Counts of devices, links and half-links, each with how many are up, and the version of the graph.
+    """Counts of learned devices, links and half-links, each with how many are up, and the version of the graph.
 
     A link counts as up while routing has it and no open incident names it.
     """
-    devices = Device.objects.aggregate(total=Count("id"), up=Count("id", filter=Q(up=True)))
+    learned = Device.objects.filter(source__isnull=False)
+    devices = learned.aggregate(total=Count("id"), up=Count("id", filter=Q(up=True)))
     well = Q(state=Link.State.UP) & ~Q(pk__in=list(link_incidents()))
-    links = Link.objects.aggregate(total=Count("id"), up=Count("id", filter=well))
+    links = Link.objects.exclude(state=Link.State.UNKNOWN).aggregate(total=Count("id"), up=Count("id", filter=well))
     halves = HalfLink.objects.aggregate(total=Count("id"), up=Count("id", filter=Q(up=True)))
     topology = Topology.objects.values("version", "changed").first() or {"version": 0, "changed": None}
     return {"devices": devices, "links": links, "half_links": halves, **topology}

@@ -15,6 +15,8 @@ from inventory.models import Device, Link, Prefix
 DEVICE_COLUMNS = (
     Column("Device", "name", "sort_key"),
     Column("State", "state", "up"),
+    Column("Site", "site", "site__sort_key"),
+    Column("Role", "role", "role__sort_key"),
     Column("Router ID", "router_id", "router_id"),
     Column("IGP router ID", "igp", "igp_router_id"),
     Column("Half-links up", "links", "links_up", "num"),
@@ -29,6 +31,7 @@ LINK_COLUMNS = (
     Column("Delay", look="num"),
     Column("Changed", "changed", "changed"),
 )
+STATES = ("up", "down", "unlearned")
 
 
 @require_safe
@@ -37,9 +40,9 @@ def topology(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "section": "topology",
         "links": links,
-        "devices": list(Device.objects.order_by("sort_key", "id").values("id", "name", "up")),
+        "devices": list(Device.objects.order_by("sort_key", "id").values("id", "name", "up", "source_id")),
         "network": selectors.network_summary(),
-        "troubled": [link for link in links if link["condition"] != "up"],
+        "troubled": [link for link in links if link["condition"] not in ("up", "unlearned")],
     }
     return page(request, "inventory/topology.html", context, "inventory/_topology_list.html")
 
@@ -51,10 +54,11 @@ def topology_data(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 def devices(request: HttpRequest, slug: str) -> HttpResponse:
-    listing = Listing(request, DEVICE_COLUMNS, ("name", "igp_router_id", "router_id"), {"state": ("up", "down")})
+    listing = Listing(request, DEVICE_COLUMNS, ("name", "igp_router_id", "router_id"), {"state": STATES})
     rows = selectors.device_rows()
     if chosen := listing.chosen.get("state"):
-        rows = rows.filter(up=chosen == "up")
+        learned = chosen != "unlearned"
+        rows = rows.filter(source__isnull=not learned, **({"up": chosen == "up"} if learned else {}))
     listing.fill(rows, *selectors.DEVICE_FIELDS)
     return page(request, "inventory/devices.html", _listed("devices", listing), "inventory/_devices.html")
 
@@ -62,10 +66,10 @@ def devices(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def links(request: HttpRequest, slug: str) -> HttpResponse:
     search = ("name", "half_links__local_address")
-    listing = Listing(request, LINK_COLUMNS, search, {"state": Link.State.values})
+    listing = Listing(request, LINK_COLUMNS, search, {"state": STATES})
     rows = selectors.link_rows()
     if chosen := listing.chosen.get("state"):
-        rows = rows.filter(state=chosen)
+        rows = rows.filter(state=Link.State.UNKNOWN if chosen == "unlearned" else chosen)
     listing.fill(rows.distinct() if listing.q else rows, *selectors.LINK_FIELDS)
     selectors.with_halves(listing.rows)
     return page(request, "inventory/links.html", _listed("links", listing), "inventory/_links.html")
@@ -75,19 +79,25 @@ def _listed(section: str, listing: Listing) -> dict[str, Any]:
     return {"section": section, "listing": listing}
 
 
+_FACTS = ("source", "site", "role", "device_type__manufacturer", "platform")
+
+
 @require_safe
 def device(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    shown = get_object_or_404(Device.objects.select_related("source"), pk=pk)
+    shown = get_object_or_404(Device.objects.select_related(*_FACTS), pk=pk)
     halves = selectors.half_links(device_id=pk)
     open_ones = selectors.link_incidents()
     incidents = {half["link_id"]: open_ones[half["link_id"]] for half in halves if half["link_id"] in open_ones}
     for half in halves:
         half["incident"] = incidents.get(half["link_id"])
         half["condition"] = selectors.condition("up" if half["up"] else "down", half["incident"])
+    ports = selectors.written_ports(pk)
     context = {
         "section": "devices",
         "device": shown,
         "halves": halves,
+        "ports": ports,
+        "interfaces": len(halves) + len(ports),
         "incidents": list({each["id"]: each for each in incidents.values()}.values()),
         "prefixes": list(
             Prefix.objects.filter(device=shown).order_by("prefix").values("prefix", "metric", "up", "changed")
@@ -100,7 +110,7 @@ def device(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_safe
 def link(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    shown = get_object_or_404(Link.objects.select_related("a_device", "z_device"), pk=pk)
+    shown = get_object_or_404(Link.objects.select_related("a_device", "z_device", "a_interface", "z_interface"), pk=pk)
     halves = selectors.half_links(link_id=pk)
     incident = selectors.link_incidents().get(pk)
     context = {

@@ -26,7 +26,8 @@
         width: 40, height: 40, "background-color": surface, "border-width": 2.5, "border-color": accent,
         "background-image": drawing("icon-device", accent), "background-width": 21, "background-height": 21,
         "overlay-opacity": 0 } },
-      { selector: "node[!up]", style: { "border-color": down, "border-style": "dashed", color: down, "background-image": drawing("icon-device", down) } },
+      { selector: "node[?learned][!up]", style: { "border-color": down, "border-style": "dashed", color: down, "background-image": drawing("icon-device", down) } },
+      { selector: "node[kind='device'][!learned]", style: { "border-color": ink2, "border-width": 1.5, "border-style": "dotted", color: ink2, "font-weight": 500, "background-image": drawing("icon-device", ink2) } },
       { selector: "node[kind='endpoint']", style: {
         shape: "round-rectangle", width: 46, height: 26, "border-width": 1.5, "border-color": ink2,
         "background-image": drawing("icon-endpoint", ink2), "background-width": 17, "background-height": 17, "font-weight": 500, color: ink2 } },
@@ -36,6 +37,9 @@
         "text-background-shape": "round-rectangle", "text-border-width": 1.2, "text-border-opacity": 1,
         "overlay-opacity": 0 } },
       { selector: "edge[condition='stub']", style: { width: 1.5, "line-color": edge } },
+      { selector: "edge[condition='unlearned']", style: {
+        width: 1.5, "line-color": edge, "line-style": "dashed", "line-dash-pattern": [2, 4], label: "data(word)", color: ink2,
+        "font-weight": 500, "text-border-width": 0 } },
       { selector: "edge[condition='degraded']", style: {
         width: 4, "line-color": degraded, "line-style": "dashed", "line-dash-pattern": [14, 5],
         label: "data(word)", color: degraded, "text-border-color": degraded } },

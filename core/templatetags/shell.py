@@ -23,6 +23,7 @@ STATES = {
     "degraded": ("degraded", "alert-triangle", "Degraded"),
     "down": ("down", "circle-x", "Down"),
     "unknown": ("unknown", "circle-dashed", "No data"),
+    "unlearned": ("unknown", "circle-dashed", "Not learned"),
     "fault": ("down", "alert-circle", "Fault"),
     "open": ("down", "alert-circle", "Open"),
     "resolved": ("up", "circle-check", "Resolved"),

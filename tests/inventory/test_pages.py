@@ -7,8 +7,11 @@ from django.test import Client
 from django.utils import timezone
 
 from core.scope import team_scope
+from inventory.graph import UnknownName, find_paths, load_graph
 from inventory.layout import place
-from inventory.models import Link, TopologySource
+from inventory.models import Link, Site, TopologySource
+from inventory.selectors import network_summary
+from inventory.written import device_create, interface_create, link_create, organised_create
 from tenancy.models import Team
 from tests.rows import Lab, campaign_rows, lab_rows
 from ticketing.services import incident_report
@@ -155,3 +158,45 @@ def test_places_of_odd_graphs() -> None:
     assert len(set(apart.values())) == 4
     ring = {n: [(n - 1) % 90, (n + 1) % 90] for n in range(90)}
     assert len(set(place(range(90), ring).values())) == 90
+
+
+@pytest.fixture
+def written(lab: Lab, team: Team) -> Link:
+    """A device R9 that nobody learned, cabled to R1 of the lab."""
+    with team_scope(team.pk):
+        site = organised_create(model=Site, name="Haus")
+        device = device_create(name="R9", site=site, serial="S9", status="planned")
+        lab.devices["R9"] = device
+        port = interface_create(device=device, name="eth0", address="10.9.0.1")
+        return link_create(a_interface=interface_create(device=lab.devices["R1"], name="eth9"), z_interface=port)
+
+
+def test_what_was_only_written_down_is_not_down(written: Link, lab: Lab, team: Team, bob_client: Client) -> None:
+    with team_scope(team.pk):
+        summary = network_summary()
+        graph = load_graph()[1]
+        assert (summary["devices"], summary["links"]) == ({"total": 6, "up": 6}, {"total": 8, "up": 8})
+        assert lab.devices["R9"].pk not in graph
+        with pytest.raises(UnknownName, match="R9 was only written down"):
+            find_paths("R9", "dev1")
+    assert names(bob_client, "/t/red/devices/?state=unlearned") == ["R9"]
+    assert len(names(bob_client, "/t/red/devices/?state=up")) == 6
+    assert names(bob_client, "/t/red/links/?state=unlearned") == ["R1–R9"]
+    assert "in trouble" not in bob_client.get("/t/red/topology/").content.decode()
+    drawn = bob_client.get("/t/red/topology/data/").json()
+    assert {node["label"]: node.get("learned") for node in drawn["nodes"]}["R9"] is False
+    assert [(e["condition"], e["word"]) for e in drawn["edges"] if e["label"] == "R1–R9"] == [
+        ("unlearned", "not learned")
+    ]
+
+
+def test_the_pages_of_written_down_rows_show_what_was_written(written: Link, lab: Lab, bob_client: Client) -> None:
+    page = bob_client.get(f"/t/red/devices/{lab.devices['R9'].pk}/").content.decode()
+    for text in ("Not learned", "Planned", "Haus", "S9", "eth0", "10.9.0.1", "R1–R9", "Written down"):
+        assert text in page, text
+    page = bob_client.get(f"/t/red/devices/{lab.devices['R1'].pk}/").content.decode()
+    assert "eth9" in page
+    assert "R1–R9" in page
+    page = bob_client.get(f"/t/red/links/{written.pk}/").content.decode()
+    for text in ("Not learned", "eth9", "eth0", "no topology source"):
+        assert text in page, text
