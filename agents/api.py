@@ -2,32 +2,30 @@
 
 from typing import Any
 
-from django.db import models
-
 from agents.models import Agent
-from core.api import ListView
+from agents.services import agent_create
+from core.api.resource import Resource
+from core.api.rows import Row
 
 
-class AgentList(ListView):
-    fields = {
-        name: name
-        for name in (
-            "id",
-            "name",
-            "public_key",
-            "address",
-            "online",
-            "hostname",
-            "software",
-            "addresses",
-            "first_seen",
-            "last_seen",
-        )
-    }
-    search = ("name", "hostname")
-    filters = {"online": "online", "name": "name"}
-    ordering = ("name", "last_seen", "id")
+class AgentRow(Row):
+    class Meta:
+        model = Agent
+        fields = (
+            "id", "url", "display", "name", "public_key", "address", "online", "hostname", "software", "addresses",
+            "first_seen", "last_seen",
+        )  # fmt: skip
+        read_only_fields = ("online", "hostname", "software", "addresses", "first_seen", "last_seen")
+        extra_kwargs = {"address": {"required": False}}
+        brief = ("id", "url", "display", "name")
 
-    def get_queryset(self) -> models.QuerySet[Any]:
-        agents: models.QuerySet[Any] = Agent.objects.all()
-        return agents
+
+class Agents(Resource):
+    """Agents in the field. POST enrols the holder of an ed25519 key."""
+
+    row, plural = AgentRow, "agents"
+    search, ordering = ("name", "hostname"), ("name",)
+
+    @staticmethod
+    def create(**values: Any) -> Agent:
+        return agent_create(**values)

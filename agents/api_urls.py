@@ -1,5 +1,3 @@
-from django.urls import path
+from agents.api import Agents
 
-from agents.api import AgentList
-
-urlpatterns = [path("agents/", AgentList.as_view(), name="api-agents")]
+urlpatterns = [*Agents.urls()]

@@ -2,155 +2,320 @@
 
 from typing import Any
 
-from django.db import models
 from rest_framework import exceptions, serializers, views
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.api import MAX_LIMIT, ListView
-from inventory import services
-from inventory.models import Device, Endpoint, HalfLink, Interface, Link, Prefix, TopologyEvent, TopologySource
+from core.api.resource import Resource
+from core.api.rows import Row
+from core.api.views import MAX_LIMIT
+from inventory import services, written
+from inventory.models import (
+    Device,
+    DeviceRole,
+    DeviceType,
+    Endpoint,
+    HalfLink,
+    Interface,
+    Link,
+    Manufacturer,
+    Platform,
+    Prefix,
+    Site,
+    TopologyEvent,
+    TopologySource,
+)
+
+_SLUGGED = ("id", "url", "display", "name", "slug")
 
 
-class Devices(ListView):
-    fields = {
-        "id": "id", "name": "name", "router_id": "router_id", "igp_router_id": "igp_router_id", "up": "up",
-        "source": "source__name", "first_seen": "first_seen", "changed": "changed",
-    }  # fmt: skip
-    search = ("name", "igp_router_id", "router_id")
-    filters = {"name": "name", "up": "up", "source": "source__name"}
-    ordering = ("sort_key", "id", "changed")
+class Organised(Resource):
+    """What sites, roles, manufacturers, types and platforms share."""
 
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return Device.objects.all()
+    search = ("name", "slug")
+    ordering = ("name",)
 
+    @classmethod
+    def create(cls, **values: Any) -> Any:
+        model: Any = cls.row.Meta.model
+        return written.organised_create(model=model, **values)
 
-class Links(ListView):
-    fields = {
-        "id": "id", "name": "name", "state": "state", "a_device": "a_device__name", "z_device": "z_device__name",
-        "changed": "changed",
-    }  # fmt: skip
-    search = ("name", "half_links__local_address")
-    filters = {"name": "name", "state": "state"}
-    ordering = ("sort_key", "id", "changed")
+    @classmethod
+    def update(cls, row: Any, **values: Any) -> Any:
+        return written.organised_update(row=row, **values)
 
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return Link.objects.distinct()
+    @classmethod
+    def delete(cls, row: Any) -> None:
+        written.organised_delete(row=row)
 
 
-class HalfLinks(ListView):
-    fields = {
-        "id": "id", "link": "link_id", "device": "device__name", "remote_device": "remote_device__name",
-        "local_address": "local_address", "remote_address": "remote_address", "igp_metric": "igp_metric",
-        "te_metric": "te_metric", "max_bandwidth": "max_bandwidth", "delay_us": "delay_us",
-        "adjacency_sids": "adjacency_sids", "up": "up", "changed": "changed",
-    }  # fmt: skip
-    search = ("device__name", "remote_device__name", "local_address")
-    filters = {"link": "link_id", "device": "device__name", "up": "up"}
-    ordering = ("id", "changed")
-
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return HalfLink.objects.all()
+class OrganisedRow(Row):
+    slug = serializers.SlugField(max_length=100, required=False)
 
 
-class Interfaces(ListView):
-    fields = {"id": "id", "device": "device__name", "name": "name", "address": "address"}
-    search = ("name", "device__name")
-    filters = {"device": "device__name"}
-
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return Interface.objects.all()
+class SiteRow(OrganisedRow):
+    class Meta:
+        model = Site
+        fields = brief = _SLUGGED
 
 
-class Prefixes(ListView):
-    fields = {
-        "id": "id", "prefix": "prefix", "device": "device__name", "metric": "metric", "up": "up", "changed": "changed",
-    }  # fmt: skip
-    search = ("prefix", "device__name")
-    filters = {"prefix": "prefix", "device": "device__name", "up": "up"}
-    ordering = ("id", "prefix", "changed")
+class Sites(Organised):
+    """Sites: where devices stand."""
 
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return Prefix.objects.all()
+    row, plural = SiteRow, "sites"
 
 
-class Events(ListView):
-    fields = {
-        "id": "id", "at": "at", "kind": "kind", "text": "text", "device": "device__name", "link": "link_id",
-        "version": "version",
-    }  # fmt: skip
-    search = ("text",)
-    filters = {"kind": "kind", "link": "link_id", "device": "device__name"}
-    ordering = ("id", "at")
-
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return TopologyEvent.objects.all()
+class DeviceRoleRow(OrganisedRow):
+    class Meta:
+        model = DeviceRole
+        fields = brief = _SLUGGED
 
 
-class NewEndpoint(serializers.Serializer[Endpoint]):
-    name = serializers.CharField(max_length=120)
-    address = serializers.IPAddressField()
+class DeviceRoles(Organised):
+    """Device roles: what devices are for."""
+
+    row, plural = DeviceRoleRow, "device-roles"
 
 
-class Endpoints(ListView):
-    """POST makes an endpoint, or moves the one of that name."""
+class ManufacturerRow(OrganisedRow):
+    class Meta:
+        model = Manufacturer
+        fields = brief = _SLUGGED
 
-    fields = {"id": "id", "name": "name", "address": "address"}
+
+class Manufacturers(Organised):
+    """Manufacturers of device types."""
+
+    row, plural = ManufacturerRow, "manufacturers"
+
+
+class DeviceTypeRow(OrganisedRow):
+    class Meta:
+        model = DeviceType
+        fields = ("id", "url", "display", "name", "slug", "manufacturer")
+        brief = _SLUGGED
+
+
+class DeviceTypes(Organised):
+    """Device types: models of a manufacturer."""
+
+    row, plural = DeviceTypeRow, "device-types"
+
+
+class PlatformRow(OrganisedRow):
+    class Meta:
+        model = Platform
+        fields = brief = _SLUGGED
+
+
+class Platforms(Organised):
+    """Platforms: the operating systems of devices."""
+
+    row, plural = PlatformRow, "platforms"
+
+
+class SourceRow(Row):
+    password = serializers.CharField(write_only=True, required=False, allow_blank=True, max_length=80)
+
+    class Meta:
+        model = TopologySource
+        fields = (
+            "id", "url", "display", "name", "host", "port", "local_as", "peer_as", "router_id", "hold_time_s",
+            "password", "enabled", "state", "problem", "heard", "synced",
+        )  # fmt: skip
+        read_only_fields = ("state", "problem", "heard", "synced")
+        brief = ("id", "url", "display", "name")
+
+
+class Sources(Resource):
+    """BGP-LS peers that the topology is learned from. The password (RFC 2385) can be written, never read."""
+
+    row, plural = SourceRow, "sources"
+    search, ordering = ("name", "host"), ("name",)
+
+    @staticmethod
+    def create(**values: Any) -> TopologySource:
+        return services.source_create(**values)
+
+    @staticmethod
+    def update(row: TopologySource, **values: Any) -> TopologySource:
+        return services.source_update(source=row, **values)
+
+    @staticmethod
+    def delete(row: TopologySource) -> None:
+        services.source_delete(source=row)
+
+
+class DeviceRow(Row):
+    class Meta:
+        model = Device
+        fields = (
+            "id", "url", "display", "name", "status", "site", "role", "device_type", "platform", "serial", "router_id",
+            "igp_router_id", "up", "source", "first_seen", "changed",
+        )  # fmt: skip
+        read_only_fields = ("igp_router_id", "up", "source", "first_seen", "changed")
+        brief = ("id", "url", "display", "name")
+
+
+class Devices(Resource):
+    """Devices, learned or written down. What the network says of a learned one cannot be changed here."""
+
+    row, plural = DeviceRow, "devices"
+    search, ordering = ("name", "igp_router_id", "router_id"), ("name",)
+
+    @staticmethod
+    def create(**values: Any) -> Device:
+        return written.device_create(**values)
+
+    @staticmethod
+    def update(row: Device, **values: Any) -> Device:
+        return written.device_update(device=row, **values)
+
+    @staticmethod
+    def delete(row: Device) -> None:
+        written.device_delete(device=row)
+
+
+class InterfaceRow(Row):
+    class Meta:
+        model = Interface
+        fields = ("id", "url", "display", "device", "name", "address", "learned")
+        read_only_fields = ("learned",)
+        brief = ("id", "url", "display", "device", "name")
+
+
+class Interfaces(Resource):
+    """Interfaces of devices."""
+
+    row, plural = InterfaceRow, "interfaces"
     search = ("name", "address")
-    filters = {"name": "name"}
-    ordering = ("sort_key", "id")
 
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return Endpoint.objects.all()
+    @staticmethod
+    def create(**values: Any) -> Interface:
+        return written.interface_create(**values)
 
-    def post(self, request: Request) -> Response:
-        asked = NewEndpoint(data=request.data)
-        asked.is_valid(raise_exception=True)
-        return _made(self, services.endpoint_set(**asked.validated_data))
+    @staticmethod
+    def update(row: Interface, **values: Any) -> Interface:
+        return written.interface_update(interface=row, **values)
 
-
-class NewSource(serializers.Serializer[TopologySource]):
-    """What POST takes; the service checks the values."""
-
-    name = serializers.CharField(max_length=60)
-    host = serializers.CharField(max_length=255)
-    port = serializers.IntegerField(required=False)
-    local_as = serializers.IntegerField(required=False)
-    peer_as = serializers.IntegerField(required=False)
-    router_id = serializers.IPAddressField(protocol="IPv4", required=False)
-    hold_time_s = serializers.IntegerField(required=False)
-    enabled = serializers.BooleanField(required=False)
+    @staticmethod
+    def delete(row: Interface) -> None:
+        written.interface_delete(interface=row)
 
 
-class Sources(ListView):
-    fields = {
-        name: name
-        for name in (
-            "id", "name", "host", "port", "local_as", "peer_as", "router_id", "hold_time_s", "enabled", "state",
-            "problem", "heard", "synced",
-        )
-    }  # fmt: skip
-    search = ("name", "host")
-    filters = {"name": "name", "state": "state"}
-    ordering = ("name", "id")
-
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return TopologySource.objects.all()
-
-    def post(self, request: Request) -> Response:
-        asked = NewSource(data=request.data)
-        asked.is_valid(raise_exception=True)
-        return _made(self, services.source_create(**asked.validated_data))
+class LinkRow(Row):
+    class Meta:
+        model = Link
+        fields = (
+            "id", "url", "display", "name", "state", "a_device", "a_interface", "z_device", "z_interface", "learned",
+            "changed",
+        )  # fmt: skip
+        read_only_fields = ("name", "state", "a_device", "z_device", "learned", "changed")
+        extra_kwargs = {each: {"required": True, "allow_null": False} for each in ("a_interface", "z_interface")}
+        brief = ("id", "url", "display", "name")
 
 
-def _made(view: ListView, row: models.Model) -> Response:
-    """The new row, as the list shows it."""
-    values = view.get_queryset().values_list(*view.fields.values()).get(pk=row.pk)
-    return Response(dict(zip(view.fields, values, strict=True)), status=201)
+class Links(Resource):
+    """Links between devices; one that is written down joins two interfaces."""
+
+    row, plural = LinkRow, "links"
+    search, ordering = ("name", "a_interface__address", "z_interface__address"), ("name",)
+
+    @staticmethod
+    def create(**values: Any) -> Link:
+        return written.link_create(**values)
+
+    @staticmethod
+    def update(row: Link, **values: Any) -> Link:
+        return written.link_update(link=row, **values)
+
+    @staticmethod
+    def delete(row: Link) -> None:
+        written.link_delete(link=row)
+
+
+class HalfLinkRow(Row):
+    class Meta:
+        model = HalfLink
+        fields = (
+            "id", "url", "display", "link", "device", "remote_device", "interface", "local_address", "remote_address",
+            "igp_metric", "te_metric", "max_bandwidth", "delay_us", "adjacency_sids", "up", "source", "changed",
+        )  # fmt: skip
+        brief = ("id", "url", "display", "device", "remote_device")
+        display = ("device__name", "remote_device__name")
+
+
+class HalfLinks(Resource):
+    """Half-links (RFC 9552): one direction of a link, as its device announces it."""
+
+    row, plural = HalfLinkRow, "half-links"
+    search = ("device__name", "remote_device__name", "local_address")
+
+
+class PrefixRow(Row):
+    class Meta:
+        model = Prefix
+        fields = ("id", "url", "display", "prefix", "device", "metric", "up", "source", "changed")
+        brief = ("id", "url", "display", "prefix")
+        display = ("prefix",)
+
+
+class Prefixes(Resource):
+    """Prefixes and the devices that announce them."""
+
+    row, plural = PrefixRow, "prefixes"
+    search = ("prefix", "device__name")
+
+
+class EventRow(Row):
+    class Meta:
+        model = TopologyEvent
+        fields = ("id", "url", "display", "at", "kind", "text", "device", "link", "version")
+        brief = ("id", "url", "display", "at", "kind")
+        display = ("text",)
+
+
+class Events(Resource):
+    """The history of the topology, the newest first."""
+
+    row, plural = EventRow, "events"
+    search, ordering = ("text",), ("-id",)
+
+
+class EndpointRow(Row):
+    class Meta:
+        model = Endpoint
+        fields = ("id", "url", "display", "name", "address")
+        brief = fields
+
+
+class Endpoints(Resource):
+    """Hosts that paths end at."""
+
+    row, plural = EndpointRow, "endpoints"
+    search, ordering = ("name", "address"), ("name",)
+
+    @staticmethod
+    def create(**values: Any) -> Endpoint:
+        return services.endpoint_create(**values)
+
+    @staticmethod
+    def update(row: Endpoint, **values: Any) -> Endpoint:
+        return written.endpoint_update(endpoint=row, **values)
+
+    @staticmethod
+    def delete(row: Endpoint) -> None:
+        written.endpoint_delete(endpoint=row)
+
+
+RESOURCES = (
+    Sites, DeviceRoles, Manufacturers, DeviceTypes, Platforms, Sources, Devices, Interfaces, Links, HalfLinks, Prefixes,
+    Events, Endpoints,
+)  # fmt: skip
 
 
 class Paths(views.APIView):
-    """GET ?source=&target= names of endpoints or devices; optional policy, value, limit."""
+    """The paths between two endpoints or devices, by name; `policy`, `value` and `limit` as in a campaign."""
 
     def get(self, request: Request) -> Response:
         # networkx is loaded by the first who asks.

@@ -67,6 +67,13 @@ def _source_check(source: TopologySource) -> None:
     outbound.resolve(source.host, source.port)
 
 
+def endpoint_create(*, name: str, address: str) -> Endpoint:
+    """A new endpoint; raises ValidationError where the name is taken."""
+    if Endpoint.objects.filter(name=name).exists():
+        raise ValidationError({"name": f"There is already an endpoint called {name!r}: choose another name."})
+    return endpoint_set(name=name, address=address)
+
+
 def endpoint_set(*, name: str, address: str) -> Endpoint:
     """Make the endpoint `name`, or move it to `address`; raises ValidationError."""
     found = Endpoint.objects.filter(name=name).first()

@@ -254,15 +254,18 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# Requests a minute for each API token.
+API_RATE = int(os.environ.get("NETOPS_API_RATE") or 6000)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "tenancy.api.TokenAuthentication",
         "tenancy.api.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["tenancy.api.TeamPermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["tenancy.api.SeatThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["core.renderers.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "EXCEPTION_HANDLER": "core.api.exception_handler",
+    "EXCEPTION_HANDLER": "core.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 

@@ -7,110 +7,86 @@ from typing import Any
 from django.db import models
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from rest_framework import exceptions, serializers, status
+from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agents.models import Agent
-from core.api import ListView
+from core.api.fields import Ref, Refs, brief_rows
+from core.api.resource import Resource
+from core.api.rows import Row
+from inventory.api import Endpoints
 from inventory.models import Endpoint
-from probing.models import Campaign, Path, PathMinute
-from probing.services import campaign_create, campaign_update
+from probing.models import Campaign, CampaignTarget, Path, PathMinute
+from probing.services import campaign_create, campaign_delete, campaign_update
 
 MAX_HOURS = 48
 
 
-class CampaignFields(serializers.Serializer[Campaign]):
-    """What POST and PATCH take; the service checks the values."""
+class CampaignRow(Row):
+    targets = Refs(child_relation=Ref(queryset=Endpoint.objects), allow_empty=False)
 
-    name = serializers.CharField(max_length=60)
-    agent = serializers.CharField(help_text="name of the agent")
-    targets = serializers.ListField(child=serializers.CharField(), help_text="names of end points", max_length=1000)
-    policy = serializers.ChoiceField(Campaign.Policy.choices, required=False)
-    policy_value = serializers.IntegerField(min_value=0, max_value=1000, required=False)
-    style = serializers.ChoiceField(Campaign.Style.choices, required=False)  # type: ignore[assignment]
-    rate = serializers.FloatField(required=False)
-    loss_percent = serializers.FloatField(required=False)
-    latency_ms = serializers.FloatField(required=False)
-    enabled = serializers.BooleanField(required=False)
+    class Meta:
+        model = Campaign
+        fields = (
+            "id", "url", "display", "name", "agent", "targets", "policy", "policy_value", "style", "rate",
+            "loss_percent", "latency_ms", "enabled", "planned", "planned_version", "notes",
+        )  # fmt: skip
+        read_only_fields = ("planned", "planned_version", "notes")
+        brief = ("id", "url", "display", "name")
 
 
-class CampaignList(ListView):
-    fields = {
-        "id": "id",
-        "name": "name",
-        "agent": "agent__name",
-        "policy": "policy",
-        "policy_value": "policy_value",
-        "style": "style",
-        "rate": "rate",
-        "loss_percent": "loss_percent",
-        "latency_ms": "latency_ms",
-        "enabled": "enabled",
-        "planned": "planned",
-        "planned_version": "planned_version",
-        "notes": "notes",
-    }
-    search = ("name",)
-    filters = {"name": "name", "agent": "agent__name", "enabled": "enabled"}
-    ordering = ("name", "id", "planned")
+class Campaigns(Resource):
+    """Campaigns: which paths are probed, from where, how often. A change plans the paths anew."""
 
-    def get_queryset(self) -> models.QuerySet[Any]:
-        campaigns: models.QuerySet[Any] = Campaign.objects.all()
-        return campaigns
+    row, plural = CampaignRow, "campaigns"
+    search, ordering = ("name",), ("name",)
 
-    def post(self, request: Request) -> Response:
-        campaign = campaign_create(**_values(request))
-        return Response({"id": campaign.pk, "name": campaign.name}, status=status.HTTP_201_CREATED)
+    @classmethod
+    def rows(cls) -> models.QuerySet[Any]:
+        targets = CampaignTarget.objects.filter(campaign=models.OuterRef("pk")).order_by("endpoint__sort_key", "id")
+        return Campaign.objects.annotate(targets_rows=brief_rows(Endpoints, targets, "endpoint"))
+
+    @staticmethod
+    def create(**values: Any) -> Campaign:
+        return campaign_create(**values)
+
+    @staticmethod
+    def update(row: Campaign, **values: Any) -> Campaign:
+        return campaign_update(campaign=row, **values)
+
+    @staticmethod
+    def delete(row: Campaign) -> None:
+        campaign_delete(campaign=row)
 
 
-class CampaignDetail(APIView):
-    def patch(self, request: Request, campaign_id: int) -> Response:
-        """Change what is given; its paths are planned anew."""
-        campaign = get_object_or_404(Campaign.objects.all(), pk=campaign_id)
-        campaign_update(campaign=campaign, **_values(request, partial=True))
-        return Response({"id": campaign.pk})
+class PathRow(Row):
+    hops = serializers.JSONField(source="out_names", read_only=True, help_text="names of devices, on the way out")
+    back = serializers.JSONField(source="back_names", read_only=True, help_text="names of devices, on the way back")
+
+    class Meta:
+        model = Path
+        fields = (
+            "id", "url", "display", "campaign", "target", "role", "state", "hops", "back", "rtt_us", "loss_percent",
+            "changed", "heard",
+        )  # fmt: skip
+        brief = ("id", "url", "display", "state")
+        display = ("key",)
 
 
-def _values(request: Request, *, partial: bool = False) -> dict[str, Any]:
-    """What was asked, with rows in the place of names."""
-    asked = CampaignFields(data=request.data, partial=partial)
-    asked.is_valid(raise_exception=True)
-    values = dict(asked.validated_data)
-    if "agent" in values:
-        name = values["agent"]
-        values["agent"] = Agent.objects.filter(name=name).first()
-        if values["agent"] is None:
-            raise exceptions.ValidationError({"agent": [f"There is no agent {name!r}."]})
-    if "targets" in values:
-        names = set(values["targets"])
-        values["targets"] = list(Endpoint.objects.filter(name__in=names))
-        if unknown := sorted(names - {target.name for target in values["targets"]}):
-            raise exceptions.ValidationError({"targets": [f"There is no end point {name!r}." for name in unknown]})
-    return values
+class Paths(Resource):
+    """Paths that are probed now; role `cover` is a loop beside the paths between end points."""
 
+    row, plural = PathRow, "paths"
+    search = ("out_names", "back_names")
 
-class PathList(ListView):
-    fields = {
-        "id": "id",
-        "campaign": "campaign_id",
-        "target": "target__name",
-        "role": "role",
-        "state": "state",
-        "hops": "out_names",
-        "back": "back_names",
-        "rtt_us": "rtt_us",
-        "loss_percent": "loss_percent",
-        "changed": "changed",
-        "heard": "heard",
-    }
-    filters = {"campaign": "campaign_id", "state": "state", "role": "role", "target": "target__name"}
-    ordering = ("id", "state", "rtt_us", "loss_percent", "changed")
-
-    def get_queryset(self) -> models.QuerySet[Any]:
+    @classmethod
+    def rows(cls) -> models.QuerySet[Any]:
         paths: models.QuerySet[Any] = Path.objects.active()
         return paths
+
+
+RESOURCES = (Campaigns, Paths)
 
 
 class PathMinutes(APIView):

@@ -41,6 +41,20 @@ def campaign_update(*, campaign: Campaign, targets: Collection[Endpoint] | None 
     return campaign
 
 
+def campaign_delete(*, campaign: Campaign) -> None:
+    """Forget a campaign with its paths and their history; the incidents that it alone holds open resolve."""
+    from probing.agentplan import agent_plan_build
+    from probing.evaluation import evaluate
+
+    campaign = Campaign.objects.select_for_update().get(pk=campaign.pk)
+    campaign.enabled = False
+    evaluate(campaign, [])
+    agent = campaign.agent
+    campaign.delete()
+    agent_plan_build(agent=agent)
+    publish(current_team_id(), "paths")
+
+
 def campaigns_replan(team_id: int, version: int) -> None:
     """The topology has changed: every campaign of the team is planned anew (inventory.hooks.on_topology_change)."""
     for pk in Campaign.objects.filter(enabled=True).values_list("pk", flat=True):

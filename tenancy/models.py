@@ -119,16 +119,18 @@ class Seat:
     def of_user(cls, user_id: int) -> list[Self]:
         """Every team a user is a member of, by name."""
         rows = cls._query("SELECT team_id, slug, name, role FROM netops_user_teams(%s)", user_id)
-        return [cls(*row, user_id) for row in rows]
+        return [cls(team, slug, name, role, user_id) for team, slug, name, role in rows]
 
     @classmethod
     def of_token(cls, key: str, digest: str) -> Self | None:
         """The seat of an API token, with its role of now."""
         rows = cls._query("SELECT * FROM netops_token(%s, %s)", key, digest)
-        return cls(*rows[0][:-1], tuple(json.loads(rows[0][-1]))) if rows else None
+        for *who, networks in rows:
+            return cls(*who, tuple(json.loads(networks)))  # type: ignore[call-arg]
+        return None
 
     @staticmethod
     def _query(sql: str, *parameters: int | str) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
-            return cursor.fetchall()
+            return list(cursor.fetchall())

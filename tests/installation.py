@@ -158,7 +158,7 @@ class Installation:
         paths = self.results("/api/probing/paths/?limit=100")
         return (
             len(self.results("/api/inventory/devices/")) == 6
-            and [link["state"] for link in self.results("/api/inventory/links/")] == ["up"] * 8
+            and [link["state"]["value"] for link in self.results("/api/inventory/links/")] == ["up"] * 8
             and self.get("/api/inventory/half-links/")["count"] == 16
             and len([path for path in paths if path["role"] == "path"]) == 8
             and {path["state"] for path in paths} == {"up"}

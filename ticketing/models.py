@@ -99,6 +99,9 @@ class Ticket(LeasedKey, TeamModel):
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "incident", "desk"], name="ticket_once")]
 
+    def __str__(self) -> str:
+        return self.remote_id or f"{self.pk}"
+
 
 class TicketOperation(TeamModel):
     """One thing a desk has still to be told, or was told (`done`), or refuses (`dead`)."""

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 from django.utils import timezone
 
 from core.drain import nudge
@@ -98,6 +99,13 @@ def desk_update(
     desk.full_clean()
     desk.save()
     return desk
+
+
+def desk_delete(*, desk: Desk) -> None:
+    """Forget a desk that never had a ticket; raises ProtectedError otherwise, since its tickets would go with it."""
+    if tickets := list(Ticket.objects.filter(desk=desk)[:5]):
+        raise ProtectedError("The desk has tickets: switch it off instead.", set(tickets))
+    desk.delete()
 
 
 def _settings_set(desk: Desk, given: Mapping[str, Any]) -> None:

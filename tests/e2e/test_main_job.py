@@ -53,7 +53,7 @@ def test_an_announced_cut_turns_the_link_down_and_plans_again(netops: Installati
     netops.lab("cut", "R4", "R6", silent=False)
 
     def down() -> list[str]:
-        return [str(link["name"]) for link in netops.results("/api/inventory/links/") if link["state"] != "up"]
+        return [str(link["name"]) for link in netops.results("/api/inventory/links/") if link["state"]["value"] != "up"]
 
     wait_for("the link to be down", lambda: down() == ["R4–R6"], FOREVER_S)
     wait_for(
@@ -139,10 +139,10 @@ def test_the_one_way_style_probes_the_same_eight_paths(netops: Installation) -> 
     body = {"name": "out by GRE, back by routing", "agent": "dev1", "targets": ["dev2"], "policy": "all"}
     made = netops.call("POST", "/api/probing/campaigns/", {**body, "style": "one_way", "rate": 5})
     try:
-        paths = f"/api/probing/paths/?campaign={made['id']}&limit=100"
+        paths = f"/api/probing/paths/?campaign_id={made['id']}&limit=100"
 
         def states() -> list[str]:
-            return [str(path["state"]) for path in netops.results(paths)]
+            return [str(path["state"]["value"]) for path in netops.results(paths)]
 
         wait_for("eight paths up", lambda: states() == ["up"] * 8, FOREVER_S)
         netops.lab("cut", "R1", "R2", silent=True, one_way=True)

@@ -203,7 +203,7 @@ def test_lists(alice_client: Client, network: Team) -> None:
     assert get(alice_client, "links", q="10.1.1.4")["results"][0]["name"] == "R2–R4"
     (half,) = get(alice_client, "half-links", device="R2", q="R4")["results"]
     assert (half["local_address"], half["remote_address"], half["delay_us"]) == ("10.1.1.4", "10.1.1.5", 10)
-    assert get(alice_client, "sources")["results"][0]["state"] == "live"
+    assert get(alice_client, "sources")["results"][0]["state"] == {"value": "live", "label": "Live"}
     page = get(alice_client, "half-links", limit=10, offset=10)
     assert (len(page["results"]), page["next"]) == (6, None)
     assert "offset=0" in page["previous"]
@@ -254,7 +254,7 @@ def test_writing(alice_client: Client, bob_client: Client, charlie_client: Clien
     made = post(alice_client, "endpoints", {"name": "dev3", "address": "20.0.0.3"})
     assert (made["name"], made["address"]) == ("dev3", "20.0.0.3")
     source = post(alice_client, "sources", {"name": "spare", "host": "127.0.0.1", "port": 1790})
-    assert (source["state"], source["enabled"], source["port"]) == ("waiting", True, 1790)
+    assert (source["state"]["value"], source["enabled"], source["port"]) == ("waiting", True, 1790)
     post(bob_client, "endpoints", {"name": "dev4", "address": "20.0.0.3"}, 403)
     post(bob_client, "sources", {"name": "x", "host": "127.0.0.1"}, 403)
     post(charlie_client, "endpoints", {"name": "dev3", "address": "20.0.0.9"})
@@ -271,8 +271,8 @@ def test_writing(alice_client: Client, bob_client: Client, charlie_client: Clien
         ("sources", {"name": "x", "host": "127.0.0.1", "port": 99999}, "port"),
         ("sources", {"name": "x", "host": "127.0.0.1", "port": 2**70}, "port"),
         ("sources", {"name": "x", "host": "127.0.0.1", "hold_time_s": 1}, "hold_time_s"),
-        ("sources", {"name": "lab", "host": "127.0.0.1"}, "__all__"),
-        ("sources", [], "non_field_errors"),
+        ("sources", {"name": "lab", "host": "127.0.0.1"}, "detail"),
+        ("sources", [], "detail"),
     ],
 )
 def test_bad_writing_names_the_field(what: str, data: object, field: str, alice_client: Client, network: Team) -> None:

@@ -35,8 +35,13 @@ def get(client: Client, url: str, status: int = 200, **query: str | int) -> Any:
 
 def test_campaigns_paths_and_minutes(alice_client: Client, campaign: Campaign) -> None:
     (row,) = get(alice_client, "/api/probing/campaigns/")["results"]
-    assert (row["name"], row["agent"], row["policy"], row["notes"]) == ("dev1 to dev2", "dev1", "all", [])
-    paths = get(alice_client, "/api/probing/paths/", role="path", state="up", target="dev2", campaign=campaign.pk)
+    assert (row["name"], row["agent"]["name"], row["policy"]["value"], row["notes"]) == (
+        "dev1 to dev2",
+        "dev1",
+        "all",
+        [],
+    )
+    paths = get(alice_client, "/api/probing/paths/", role="path", state="up", target="dev2", campaign_id=campaign.pk)
     assert paths["count"] == 8
     path = paths["results"][0]
     assert path["hops"][0] == "R1"
@@ -58,7 +63,13 @@ def test_a_wrong_number_of_hours_is_named(alice_client: Client, campaign: Campai
 
 
 def test_a_campaign_by_post(alice_client: Client, campaign: Campaign, team: Team) -> None:
-    body = {"name": "more", "agent": "dev1", "targets": ["dev2"], "policy": "all_shortest", "rate": 2}
+    body = {
+        "name": "more",
+        "agent": {"name": "dev1"},
+        "targets": [{"name": "dev2"}],
+        "policy": "all_shortest",
+        "rate": 2,
+    }
     answer = alice_client.post("/api/probing/campaigns/", body, "application/json")
     assert answer.status_code == 201, answer.content
     with team_scope(team.pk):
@@ -69,20 +80,21 @@ def test_a_campaign_by_post(alice_client: Client, campaign: Campaign, team: Team
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"agent": "nobody"}, "agent"),
-        ({"targets": ["nowhere"]}, "targets"),
+        ({"agent": {"name": "nobody"}}, "agent"),
+        ({"targets": [{"name": "nowhere"}]}, "targets"),
         ({"targets": []}, "targets"),
         ({"targets": "dev2"}, "targets"),
+        ({"agent": "dev1"}, "agent"),
         ({"rate": -1}, "rate"),
         ({"rate": "fast"}, "rate"),
         ({"policy": "best"}, "policy"),
-        ({"name": "dev1 to dev2"}, "__all__"),
+        ({"name": "dev1 to dev2"}, "detail"),
     ],
 )
 def test_a_wrong_campaign_is_refused_by_field(
     alice_client: Client, campaign: Campaign, team: Team, change: dict[str, Any], field: str
 ) -> None:
-    body = {"name": "more", "agent": "dev1", "targets": ["dev2"]} | change
+    body = {"name": "more", "agent": {"name": "dev1"}, "targets": [{"name": "dev2"}]} | change
     answer = alice_client.post("/api/probing/campaigns/", body, "application/json")
     assert answer.status_code == 400
     assert field in answer.json()
@@ -93,7 +105,7 @@ def test_a_wrong_campaign_is_refused_by_field(
 def test_a_viewer_reads_and_does_not_write(bob_client: Client, campaign: Campaign) -> None:
     for url in LISTS:
         assert get(bob_client, url)["count"]
-    body = {"name": "more", "agent": "dev1", "targets": ["dev2"]}
+    body = {"name": "more", "agent": {"name": "dev1"}, "targets": [{"name": "dev2"}]}
     assert bob_client.post("/api/probing/campaigns/", body, "application/json").status_code == 403
 
 
@@ -106,7 +118,7 @@ def test_an_outsider_sees_nothing_and_reaches_nothing(
         path = Path.objects.first()
         assert path
     get(charlie_client, f"/api/probing/paths/{path.pk}/minutes/", 404)
-    body = {"name": "theirs", "agent": "dev1", "targets": ["dev2"]}
+    body = {"name": "theirs", "agent": {"name": "dev1"}, "targets": [{"name": "dev2"}]}
     assert charlie_client.post("/api/probing/campaigns/", body, "application/json").status_code == 400
     token = token_create(team=other_team, role="owner")
     assert get(Client(headers={"Authorization": f"Token {token}"}), LISTS[2])["count"] == 0
@@ -140,14 +152,16 @@ def patch(client: Client, pk: int, body: dict[str, object]) -> tuple[int, dict[s
 
 
 def test_a_campaign_is_changed_by_patch(alice_client: Client, campaign: Campaign, team: Team) -> None:
-    assert patch(alice_client, campaign.pk, {"rate": 40}) == (200, {"id": campaign.pk})
+    status, answer = patch(alice_client, campaign.pk, {"rate": 40})
+    assert (status, answer["id"], answer["rate"]) == (200, campaign.pk, 40)
     with team_scope(team.pk):
         campaign.refresh_from_db()
     assert campaign.rate == 40
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("rate", 0), ("rate", "fast"), ("agent", "nobody"), ("targets", ["nobody"])]
+    ("field", "value"),
+    [("rate", 0), ("rate", "fast"), ("agent", {"name": "nobody"}), ("targets", [{"name": "nobody"}])],
 )
 def test_a_wrong_change_is_refused_by_field(
     alice_client: Client, campaign: Campaign, field: str, value: object

@@ -27,7 +27,9 @@ def told(team: Team, mailbox: Mailbox) -> Incident:
     with team_scope(team.pk):
         given = mail_settings(mailbox.port, username="u", password=SECRET)
         mailbox.data.append("554 no")
-        Desk.objects.create(name="mail", driver="email", settings={**given, "security": "none", "username": ""})
+        plain = {**given, "security": "none", "username": ""}
+        secrets = {"password": plain.pop("password")}
+        Desk.objects.create(name="mail", driver="email", settings=plain, secrets=secrets)
         desk_create(name="spare", driver="email", settings=given, enabled=False)
         report(element="link:9", title="Link R5 – R6 is down")
         clear(element="link:9")
@@ -42,7 +44,11 @@ def test_incidents_are_listed_newest_first_and_can_be_narrowed(told: Incident, a
     answer = alice_client.get(url("incidents/")).json()
     assert (answer["count"], answer["next"], answer["previous"]) == (2, None, None)
     newest = answer["results"][0]
-    assert (newest["title"], newest["state"], newest["severity"]) == ("Link R2 – R4 is down", "open", "critical")
+    assert (newest["title"], newest["state"]["value"], newest["severity"]["label"]) == (
+        "Link R2 – R4 is down",
+        "open",
+        "Critical",
+    )
     assert list(newest["causes"]) == ["probing:1"]
     for query, count in [("state=open", 1), ("q=R5", 1), ("element=link:1", 1), ("kind=node", 0), ("limit=1", 2)]:
         assert alice_client.get(url(f"incidents/?{query}")).json()["count"] == count
@@ -53,8 +59,10 @@ def test_incidents_are_listed_newest_first_and_can_be_narrowed(told: Incident, a
 def test_an_incident_shows_evidence_timeline_and_tickets(told: Incident, alice_client: Client) -> None:
     answer = alice_client.get(url(f"incidents/{told.pk}/")).json()
     assert answer["evidence"]["probing:1"]["direction"] == "R2 → R4"
-    assert [event["text"] for event in answer["events"]] == ["Opened: 4 of 8 paths are down"]
-    assert [ticket["state"] for ticket in answer["tickets"]] == ["open"]
+    events = alice_client.get(url(f"incident-events/?incident_id={told.pk}")).json()["results"]
+    assert [event["text"] for event in events] == ["Opened: 4 of 8 paths are down"]
+    tickets = alice_client.get(url(f"tickets/?incident_id={told.pk}")).json()["results"]
+    assert [ticket["state"] for ticket in tickets] == ["open"]
     for missing in (99999, 2**70):
         assert alice_client.get(url(f"incidents/{missing}/")).status_code == 404
 
@@ -63,9 +71,9 @@ def test_tickets_say_what_waits_and_what_the_desk_said(told: Incident, alice_cli
     refused, fine = alice_client.get(url("tickets/?ordering=id")).json()["results"]
     assert (refused["state"], refused["refused"], refused["waiting"]) == ("dead", 2, 0)
     assert "554 no" in refused["error"]
-    assert (fine["state"], fine["refused"], fine["error"], fine["desk_name"]) == ("open", 0, None, "mail")
+    assert (fine["state"], fine["refused"], fine["error"], fine["desk"]["name"]) == ("open", 0, None, "mail")
     assert alice_client.get(url(f"tickets/?incident={told.pk}")).json()["count"] == 1
-    assert alice_client.get(url("tickets/?desk=x")).status_code == 400
+    assert alice_client.get(url("tickets/?desk_id=x")).status_code == 400
 
 
 def test_a_refused_ticket_is_retried_by_those_who_manage_tickets(
@@ -87,12 +95,6 @@ def test_no_answer_shows_a_password(told: Incident, alice_client: Client, bob_cl
         assert [desk["name"] for desk in answer.json()["results"]] == ["mail", "spare"]
         assert SECRET not in answer.content.decode()
         assert "password" not in answer.json()["results"][1]["settings"]
-
-
-def test_settings_of_a_driver_that_is_gone_stay_hidden(told: Incident, team: Team, alice_client: Client) -> None:
-    with team_scope(team.pk):
-        Desk.objects.filter(name="spare").update(driver="gone")
-    assert alice_client.get(url("desks/?q=spare")).json()["results"][0]["settings"] == {}
 
 
 def post(client: Client, body: Any) -> Any:
@@ -123,7 +125,7 @@ def test_a_desk_is_made_by_those_who_may_change(
         ({"name": "x" * 61, "driver": "email"}, "name"),
         ({"name": ["x"], "driver": "email"}, "name"),
         ({"name": "x", "driver": "email", "settings": "host"}, "settings"),
-        ({"name": "x", "driver": "email", "enabled": "yes"}, "enabled"),
+        ({"name": "x", "driver": "email", "enabled": "perhaps"}, "enabled"),
         ({"name": "x", "driver": "email", "team": 1}, "team"),
         ({"name": "x", "driver": "../email"}, "driver"),
         ({"name": "\x00", "driver": "email"}, "name"),
