@@ -137,7 +137,7 @@ class Reader:
 
     def scrape(self, block: Block, job: dict[str, Any]) -> None:
         for source in job.get("http_sd_configs", []):
-            groups = json.loads(ask(source["url"], f"Bearer {self.kept(source)}"))
+            groups = json.loads(ask(source["url"], self.kept(source)))
             assert groups, block.at
             assert all(set(group) == {"targets", "labels"} for group in groups)
             known = {label for group in groups for label in group["labels"]}
@@ -145,13 +145,13 @@ class Reader:
             assert {name for name in named if name.startswith("__meta")} <= known, block.at
         for target in (target for static in job.get("static_configs", []) for target in static["targets"]):
             url = f"{job.get('scheme', 'http')}://{target}{job.get('metrics_path', '/metrics')}"
-            families = text_string_to_metric_families(ask(url, f"Bearer {self.kept(job)}").decode())
+            families = text_string_to_metric_families(ask(url, self.kept(job)).decode())
             assert "netops_database_up" in {family.name for family in families}
 
     def kept(self, configured: dict[str, Any]) -> str:
-        """A token in a file beside the configuration, which is where Prometheus looks for it."""
-        file: str = configured["authorization"]["credentials_file"]
-        return (self.folder / file).read_text().strip()
+        """The header that Prometheus makes of it; a file of credentials is looked for beside the configuration."""
+        written = configured["authorization"]
+        return f"{written['type']} {(self.folder / written['credentials_file']).read_text().strip()}"
 
     def inventory(self, block: Block, plugin: dict[str, Any]) -> None:
         """What nb_inventory asks first, at the address and with the token it is given."""
