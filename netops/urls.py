@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/", health, name="health"),
     path("metrics", metrics, name="metrics"),
     path("api/prometheus/", include("inventory.prometheus_urls")),
+    path("api/tenancy/", include("tenancy.rest_urls")),
     path("api/agents/", include("agents.api_urls")),
     path("api/inventory/", include("inventory.api_urls")),
     path("api/probing/", include("probing.api_urls")),

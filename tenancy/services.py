@@ -166,9 +166,10 @@ def token_create(
     user: User | None = None,
     networks: Sequence[str] = (),
     expires: datetime | None = None,
+    by: str = "owner",
 ) -> str:
     """A new API token of `team`, as `key.secret`; this is the only time the secret is seen."""
-    _check_role(role)
+    _check_role(role, at_most=by)
     key, secret = secrets.token_hex(6), secrets.token_urlsafe(24)
     with team_scope(team.pk):
         if user:

@@ -3,22 +3,18 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.template.loader import render_to_string
-from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from core.mail import deliver
 from core.views import page
 from tenancy import selectors, services
 from tenancy.access import needs
 from tenancy.forms import InvitationForm, RoleForm, TeamForm, TokenForm, refused
+from tenancy.mail import invitation_send
 from tenancy.middleware import seat_of
 from tenancy.models import Membership, Team, User
 from tenancy.roles import can
@@ -176,12 +172,8 @@ def _do(request: HttpRequest, service: Callable[[], object], done: str, back: st
 def _send(request: HttpRequest, email: str, secret: str) -> str:
     """Mail the invitation; its link, which the page shows this once too."""
     seat = seat_of(request)
-    link = settings.PUBLIC_URL + reverse("invitation", args=[secret])
-    body = render_to_string(
-        "tenancy/invitation.txt", {"team": seat.name, "link": link, "by": request.user.get_username()}
-    )
-    message = EmailMessage(f"Join {seat.name} on netops", body, to=[email])
-    if deliver(message):
+    link, sent = invitation_send(team=seat.name, email=email, secret=secret, by=request.user.get_username())
+    if sent:
         messages.success(request, f"The invitation is on its way to {email}.")
     else:
         messages.error(request, f"The mail to {email} could not be sent: give them the link below yourself.")

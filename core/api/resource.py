@@ -36,6 +36,8 @@ class Resource:
     more_filters: ClassVar[Mapping[str, filters.Filter]] = {}
     reading: ClassVar[str] = "view"
     capability: ClassVar[str] = "change"
+    # Whether create, update and delete want to know who asks: they get the `request` too.
+    takes_request: ClassVar[bool] = False
     prefix: ClassVar[str] = "/api"
     registry: ClassVar[dict[type[models.Model], type[Resource]]] = resources
 
@@ -50,7 +52,8 @@ class Resource:
         """Everything the team in scope has of it."""
         return cls.model()._default_manager.all()
 
-    # create(**values) -> row, update(row, **values) -> row and delete(row) call one service each.
+    # create(**values) -> row, update(row, **values) -> row and delete(row) call one service each. What `create` puts
+    # into `row.shown_once` is in its answer and never again.
     create: ClassVar[Any] = None
     update: ClassVar[Any] = None
     delete: ClassVar[Any] = None

@@ -35,6 +35,9 @@ class ResourceView(APIView):
     def capability(self) -> str:
         return self.resource.capability
 
+    def who(self) -> dict[str, Request]:
+        return {"request": self.request} if self.resource.takes_request else {}
+
     def not_found(self, pk: Any) -> exceptions.NotFound:
         return exceptions.NotFound(f"There is no {self.resource.noun()} {pk}.")
 
@@ -90,6 +93,7 @@ class ListView(ResourceView):
     def post(self, request: Request) -> Response:
         rows, many = self._each(request, self._create)
         shown = self.resource.shown([row.pk for row in rows], request)
+        shown = [row | getattr(made, "shown_once", {}) for row, made in zip(shown, rows, strict=True)]
         headers = {} if many else {"Location": self.resource.url_of(rows[0].pk, request)}
         return Response(shown if many else shown[0], status=status.HTTP_201_CREATED, headers=headers)
 
@@ -101,13 +105,13 @@ class ListView(ResourceView):
 
     def delete(self, request: Request) -> Response:
         found = self._locked(request)
-        self._each(request, lambda item: self.resource.delete(_of(found, item)), listed=True)
+        self._each(request, lambda item: self.resource.delete(_of(found, item), **self.who()), listed=True)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _create(self, item: Any) -> Any:
         asked = self.resource.row(data=item, context={"request": self.request})
         asked.is_valid(raise_exception=True)
-        return self.resource.create(**asked.validated_data)
+        return self.resource.create(**asked.validated_data, **self.who())
 
     def _update(self, request: Request, *, partial: bool) -> Response:
         found = self._locked(request)
@@ -179,7 +183,7 @@ class DetailView(ResourceView):
     def delete(self, request: Request, pk: int) -> Response:
         row = self._locked(request, pk)
         with transaction.atomic():
-            self.resource.delete(row)
+            self.resource.delete(row, **self.who())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _update(self, request: Request, pk: int, *, partial: bool) -> Response:
@@ -201,7 +205,7 @@ class DetailView(ResourceView):
 def changed(view: ResourceView, row: Any, data: Any, *, partial: bool) -> Any:
     asked = view.resource.row(row, data=data, partial=partial, context={"request": view.request})
     asked.is_valid(raise_exception=True)
-    return view.resource.update(row, **asked.validated_data) or row
+    return view.resource.update(row, **asked.validated_data, **view.who()) or row
 
 
 def list_view(resource: type[Resource]) -> Callable[..., HttpResponseBase]:
