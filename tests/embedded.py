@@ -1,5 +1,6 @@
 """Pytest plugin: a real PostgreSQL and Valkey of this test process alone, under a folder of its own."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -61,6 +62,18 @@ def valkey() -> str:
     return home.redis_url()
 
 
+def _kept_schema() -> Path:
+    """The dump of a database that these very files made: Django needs half a minute for what psql does in a second.
+    That the migrations run is tested by those that start an installation (tests/e2e, tests/netops)."""
+    root = Path(__file__).resolve().parents[1]
+    parts = hashlib.sha256()
+    paths = [root / "requirements-dev.lock", root / "tenancy" / "base.py", root / "tenancy" / "audit.py"]
+    paths += [root / "netops" / name for name in ("definers.sql", "settings.py", "walls.py")]
+    for path in [*paths, *sorted(root.glob("*/models.py")), *sorted(root.glob("*/migrations/*.py"))]:
+        parts.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return root / ".venv" / "test-schema" / f"{parts.hexdigest()[:32]}.sql"
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker: object, valkey: str) -> None:
     """The database, made by `owner` and used by `app`, as in production."""
@@ -87,8 +100,19 @@ def django_db_setup(django_db_blocker: object, valkey: str) -> None:
     postgres.wait_ready()
     passwords = {role: home.secret(f"database_{role}") for role in ("owner", "app")}
     embedded.create_roles(postgres, home.secret("database_superuser"), passwords, "netops")
+    kept = _kept_schema()
+    tool = {"env": {**os.environ, "PGPASSWORD": passwords["owner"]}, "check": True, "stdout": subprocess.DEVNULL}
+    where = ["-h", str(postgres.socket), "-p", str(postgres.port), "-U", "owner", "-d", "netops"]
+    if kept.exists():
+        stop = ["-v", "ON_ERROR_STOP=1", "-1"]
+        subprocess.run([str(postgres.bin / "psql"), *where, "-qX", *stop, "-f", str(kept)], **tool)  # type: ignore[call-overload]
+        return
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         call_command("migrate", database="owner", verbosity=0)
+    kept.parent.mkdir(exist_ok=True)
+    draft = kept.with_suffix(f".{os.getpid()}")
+    subprocess.run([str(postgres.bin / "pg_dump"), *where, "-O", "-f", str(draft)], **tool)  # type: ignore[call-overload]
+    draft.rename(kept)
 
 
 def pytest_unconfigure() -> None:

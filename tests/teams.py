@@ -106,6 +106,8 @@ class Rows:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT netops_partition_ensure(%s)", [minute.date()])
                 return {"minute": minute, "sent": 2, "received": 2, "rtts": struct.pack("<2e", 0.5, 0.5)}
+            case "inventory.Prefix":
+                return {"prefix": "198.51.100.0/24"}
             case "tenancy.ApiToken":
                 return {"networks": [], "expires": None}
             case _:
