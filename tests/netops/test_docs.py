@@ -93,11 +93,13 @@ class Reader:
     def read_sh(self, block: Block) -> None:
         refused = block.shows is not None and "HTTP/1.1 4" in block.shows.text
         options = "-sS" if refused else "-sS --fail-with-body"
-        script = (
-            f'set -euo pipefail; set -a; source {self.state}; curl() {{ command curl {options} "$@"; }}\n'
-            f"{self.theirs(block.text)}\n"
-            f"unset -f curl; export -p > {self.state}\n"
-        )
+        # Each answer on a line of its own, as a terminal shows it; a file gets it as it is.
+        shown = f'command curl {options} "$@" || return; [ -f /dev/stdout ] || echo'
+        script = f"""
+            set -euo pipefail; set -a; source {self.state}; curl() {{ {shown}; }}
+{self.theirs(block.text)}
+            unset -f curl; export -p > {self.state}
+        """
         self.judge(block, ["bash", "-c", script])
 
     def read_python(self, block: Block) -> None:
@@ -131,9 +133,11 @@ class Reader:
             return
         seen = done.stdout.replace(self.place, PLACE)
         if block.shows.language == "json":
-            assert fits(json.loads(block.shows.text), json.loads(seen)), told
+            good = fits(json.loads(block.shows.text), json.loads(seen))
         else:
-            assert lines_fit(block.shows.text, seen), told
+            good = lines_fit(block.shows.text, seen)
+        if not good:
+            raise AssertionError(f"{told}\nwhere the page shows:\n{block.shows.text}")
 
     def scrape(self, block: Block, job: dict[str, Any]) -> None:
         for source in job.get("http_sd_configs", []):
