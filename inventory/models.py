@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 
+from core.search import haystack_index, haystack_of
 from core.secrets import SecretField
 from core.text import natural_key
 from tenancy.audit import tracked
@@ -199,6 +200,8 @@ class Device(Named):
     session = models.PositiveBigIntegerField(default=0)
     first_seen = models.DateTimeField(auto_now_add=True)
     changed = models.DateTimeField()
+    searched = ("name", "igp_router_id", "router_id")
+    haystack = haystack_of("name", "igp_router_id", hosts=["router_id"])
 
     class Meta(TeamModel.Meta):
         constraints = [
@@ -207,7 +210,10 @@ class Device(Named):
                 fields=["team", "name"], condition=models.Q(source__isnull=True), name="device_written_down_name"
             ),
         ]
-        indexes = [models.Index(fields=["team", "sort_key"], name="device_sorted")]
+        indexes = [
+            models.Index(fields=["team", "sort_key", "id"], name="device_order"),
+            haystack_index("device_search"),
+        ]
 
 
 @tracked(fields=["device", "name", "address", "learned"], written_down={"learned": False})
@@ -219,9 +225,12 @@ class Interface(TeamModel):
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="interfaces", db_constraint=False)
     name = models.CharField(max_length=60)
     address = models.GenericIPAddressField(null=True, blank=True)
+    searched = ("name", "address")
+    haystack = haystack_of("name", hosts=["address"])
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "device", "name"], name="interface_name")]
+        indexes = [haystack_index("interface_search")]
 
     def __str__(self) -> str:
         return self.name
@@ -250,10 +259,15 @@ class Link(Named):
     )
     state = models.CharField(max_length=10, choices=State.choices, default=State.DOWN)
     changed = models.DateTimeField()
+    searched = ("name",)
+    haystack = haystack_of("name")
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "key"], name="link_key")]
-        indexes = [models.Index(fields=["team", "sort_key"], name="link_sorted")]
+        indexes = [
+            models.Index(fields=["team", "sort_key", "id"], name="link_order"),
+            haystack_index("link_search"),
+        ]
 
 
 class HalfLink(TeamModel):

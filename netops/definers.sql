@@ -95,6 +95,26 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     ) AS waiting (inbox, oldest) WHERE oldest IS NOT NULL
 $$;
 
+-- Ids of rows of the team in scope whose haystack contains a text, `most` (10,000) at most: none without a team, and the team
+-- is never an argument. The first LIKE is for the trigrams (core/search.py), the second says what really matches.
+CREATE OR REPLACE FUNCTION netops_search(kind text, wanted text, most bigint) RETURNS TABLE (id bigint)
+LANGUAGE plpgsql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+DECLARE
+    signs CONSTANT text := ' -./:_';
+    letters CONSTANT text := 'UVWXYZ';
+    team CONSTANT bigint := NULLIF(current_setting('netops.team', true), '')::bigint;
+    capitals CONSTANT text := replace(replace(upper(wanted), '\', '\\'), '%', '\%');
+BEGIN
+    IF kind IS NULL OR kind NOT IN ('device', 'interface', 'link') THEN
+        RAISE EXCEPTION 'Only device, interface and link can be searched.';
+    END IF;
+    RETURN QUERY EXECUTE format(
+        'SELECT t.id FROM %I t WHERE t.team_id = $1 AND translate(t.haystack, %L, %L) LIKE $2 AND t.haystack LIKE $3 LIMIT $4',
+        'inventory_' || kind, signs, letters)
+    USING team, '%' || translate(capitals, signs, letters) || '%', '%' || replace(capitals, '_', '\_') || '%', least(most, 10000);
+END
+$$;
+
 -- The partition of probing_pathminute for one day. `app` has no grant on partitions.
 CREATE OR REPLACE FUNCTION netops_partition_ensure(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$

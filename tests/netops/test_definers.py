@@ -21,6 +21,7 @@ DEFINERS = {
     "netops_invitation": "team and id of one open invitation, for its digest",
     "netops_partition_drop": "how many partitions it dropped",
     "netops_partition_ensure": "nothing",
+    "netops_search": "ids of rows of the team in scope that contain a text",
     "netops_token": "the team and role of one token, for key and digest",
     "netops_totals": "sums over all teams by state, for the operator's token alone",
     "netops_user_teams": "the teams of one user, for the user's id",
@@ -149,6 +150,25 @@ def test_totals_are_sums_over_all_teams_and_nothing_else(team: Team, other_team:
     words = {str(word) for family, label, _ in _query("SELECT * FROM netops_totals()") for word in (family, label)}
     assert words == {"teams", "", "devices", "written_down", "inbox_rows", "topology", "reports", "tickets"}
     assert _query("SELECT count(*) FROM inventory_device") == [(0,)]
+
+
+def test_a_search_gives_ids_of_the_team_in_scope_alone(team: Team, other_team: Team) -> None:
+    ids = {}
+    for each in (team, other_team):
+        with team_scope(each.pk):
+            ids[each.pk] = [
+                (Device.objects.create(**sorted_name(f"quagga-{n}"), changed=timezone.now()).pk,) for n in (1, 2)
+            ]
+    asked = "SELECT id FROM netops_search(%s, %s, %s) ORDER BY id"
+    assert _query(asked, "device", "quagga", 10) == []
+    for each in (team, other_team):
+        with team_scope(each.pk):
+            assert _query(asked, "device", "Quagga-", 10) == ids[each.pk]
+            assert len(_query(asked, "device", "quagga", 1)) == 1
+            assert _query(asked, "device", "qua%a", 10) == _query(asked, "device", "quagga_", 10) == []
+            for kind in ("team", "device; SELECT 1", "DEVICE", "deviceauditevent", ""):
+                with pytest.raises(DatabaseError, match="can be searched"), transaction.atomic():
+                    _query(asked, kind, "quagga", 10)
 
 
 def test_an_invitation_needs_its_digest_and_gives_ids_alone(team: Team) -> None:
