@@ -54,16 +54,21 @@ def organised_delete(*, row: Sluggable) -> None:
 
 
 def _organised_save(row: Organised) -> Organised:
-    _check_name(row)
-    if not row.slug:
-        raise ValidationError({"slug": f"{row.name!r} gives no slug: write one of letters, digits and hyphens."})
-    _check_fields(row)
+    organised_check(row)
     within = {"manufacturer": row.manufacturer} if isinstance(row, DeviceType) else {}
     _check_unique(row, "name", within)
     _check_unique(row, "slug", within)
     row.save()
     _published()
     return row
+
+
+def organised_check(row: Sluggable) -> None:
+    """All but uniqueness."""
+    _check_name(row)
+    if not row.slug:
+        raise ValidationError({"slug": f"{row.name!r} gives no slug: write one of letters, digits and hyphens."})
+    _check_fields(row)
 
 
 def device_create(*, name: str, **fields: Any) -> Device:
@@ -91,10 +96,16 @@ def device_delete(*, device: Device) -> None:
     _published()
 
 
-def _device_save(device: Device) -> Device:
+def device_check(device: Device, *, references: bool = True) -> None:
+    """All but uniqueness; whether what it refers to exists is a question to the database for each."""
     _check_name(device)
+    _check_text(device, "serial")
     device.router_id = device.router_id or None
-    _check_fields(device)
+    _check_fields(device, () if references else ("site", "role", "device_type", "platform"))
+
+
+def _device_save(device: Device) -> Device:
+    device_check(device)
     if not device.source_id and device_named(device.name, exclude=device.pk or 0):
         raise ValidationError({"name": f"There is already a device called {device.name!r}: choose another name."})
     device.changed = timezone.now()
@@ -130,10 +141,15 @@ def interface_delete(*, interface: Interface) -> None:
     _published()
 
 
-def _interface_save(interface: Interface) -> Interface:
+def interface_check(interface: Interface, *, references: bool = True) -> None:
+    """All but uniqueness."""
     _check_text(interface, "name", required=True)
     interface.address = interface.address or None
-    _check_fields(interface)
+    _check_fields(interface, () if references else ("device",))
+
+
+def _interface_save(interface: Interface) -> Interface:
+    interface_check(interface)
     _check_unique(interface, "name", {"device": interface.device})
     interface.save()
     _published()
@@ -247,8 +263,6 @@ def _refuse_changes(row: models.Model, fields: Mapping[str, Any], kept: Iterable
 def _check_name(row: Any) -> None:
     _check_text(row, "name", required=True)
     row.sort_key = natural_key(row.name)
-    if isinstance(row, Device):
-        _check_text(row, "serial")
 
 
 def _check_text(row: Any, field: str, *, required: bool = False) -> None:
@@ -260,9 +274,9 @@ def _check_text(row: Any, field: str, *, required: bool = False) -> None:
     setattr(row, field, text)
 
 
-def _check_fields(row: models.Model) -> None:
+def _check_fields(row: models.Model, besides: Iterable[str] = ()) -> None:
     """Each column by itself; what the services set is right already."""
-    row.clean_fields(exclude=["team", "source", "sort_key", "changed"])
+    row.clean_fields(exclude=["team", "source", "sort_key", "changed", *besides])
 
 
 def _check_unique(row: models.Model, field: str, within: Mapping[str, Any]) -> None:
