@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/tenancy/", include("tenancy.rest_urls")),
     path("api/agents/", include("agents.api_urls")),
     path("api/inventory/", include("inventory.api_urls")),
+    path("netbox/api/", include("inventory.netbox.urls")),
     path("api/probing/", include("probing.api_urls")),
     path("api/ticketing/", include("ticketing.api_urls")),
     path(

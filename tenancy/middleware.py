@@ -16,11 +16,14 @@ from tenancy.services import address_allowed, token_digest, token_used
 
 _PAGE = re.compile(r"^/t/([^/]+)(?:/|$)")
 _TOKEN = re.compile(r"^(?:Token|Bearer) ([0-9a-f]{12})\.([A-Za-z0-9_-]{20,60})$")
+# The same for everybody, and pynetbox asks for them without its token.
+_OPEN = ("/netbox/api/", "/netbox/api/schema/")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
 class TeamScopeMiddleware:
-    """`/t/<team>/…` for members (404 for everyone else), `/api/…` for tokens and sessions."""
+    """`/t/<team>/…` for members (404 for everyone else), `/api/…` and `/netbox/api/…` for tokens and
+    sessions."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -36,7 +39,7 @@ class TeamScopeMiddleware:
     def _answer(self, request: HttpRequest) -> HttpResponse:
         if page := _PAGE.match(request.path_info):
             return self._page(request, page[1])
-        if request.path_info.startswith("/api/"):
+        if request.path_info.startswith(("/api/", "/netbox/api/")) and request.path_info not in _OPEN:
             return self._api(request)
         return self.get_response(request)
 
