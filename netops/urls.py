@@ -26,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
                 path("", include("probing.urls")),
                 path("", include("ticketing.urls")),
                 path("team/", include("tenancy.team_urls")),
+                path("audit/", include("tenancy.audit_urls")),
             ]
         ),
     ),
