@@ -18,8 +18,20 @@ class SecretsLocked(RuntimeError):
 
 def cipher() -> MultiFernet:
     """Encrypts under the first key, reads under any of them (`settings.SECRETS_KEYS()`, newest first)."""
-    keys = [base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()) for key in settings.SECRETS_KEYS()]
-    return MultiFernet([Fernet(key) for key in keys])
+    return MultiFernet([_fernet(key) for key in settings.SECRETS_KEYS()])
+
+
+def under_newest_key(token: str) -> bool:
+    """Whether `token` was encrypted under the first key."""
+    try:
+        _fernet(settings.SECRETS_KEYS()[0]).decrypt(token)
+    except InvalidToken:
+        return False
+    return True
+
+
+def _fernet(key: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
 
 
 class SecretField(models.TextField):  # type: ignore[type-arg]

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
@@ -83,7 +83,27 @@ def secret(name: str) -> str:
 
 def secrets_keys() -> list[str]:
     """The keys of secrets at rest, newest first: NETOPS_SECRETS_KEY with commas between, or kept in secrets.json."""
-    return [key.strip() for key in secret("secrets_key").split(",") if key.strip()]
+    path = data() / "secrets.json"
+    if os.environ.get("NETOPS_SECRETS_KEY") or not path.exists():
+        text = secret("secrets_key")
+    else:
+        # Another process may have put a new key in front: a change of the file is taken up at once.
+        known = path.stat()
+        text = _secrets_key(path, (known.st_mtime_ns, known.st_ino)) or secret("secrets_key")
+    return [key.strip() for key in text.split(",") if key.strip()]
+
+
+@lru_cache(1)
+def _secrets_key(path: Path, seen: tuple[int, int]) -> str:
+    return str(json.loads(path.read_text()).get("secrets_key", ""))
+
+
+def secrets_keys_write(keys: list[str]) -> None:
+    """Keep these keys of secrets at rest in secrets.json, newest first."""
+    secret("secrets_key")
+    path = data() / "secrets.json"
+    known = json.loads(path.read_text())
+    write_private(path, json.dumps({**known, "secrets_key": ",".join(keys)}, indent=1))
 
 
 def database_url(role: str) -> str:
