@@ -63,8 +63,16 @@ def _source_check(source: TopologySource) -> None:
             raise ValidationError({field: "An AS number is 1 to 4294967295."})
     if not 1 <= source.port <= 65535:
         raise ValidationError({"port": "A port is 1 to 65535."})
+    _password_check(source.password or "")
     source.full_clean(exclude=["state", "problem", "session_began", "heard", "synced"])
     outbound.resolve(source.host, source.port)
+
+
+def _password_check(password: str) -> None:
+    if not (isinstance(password, str) and len(password) <= 80 and password.isascii() and password.isprintable()):
+        raise ValidationError(
+            {"password": "A TCP MD5 password (RFC 2385) is at most 80 printable ASCII characters: choose another."}
+        )
 
 
 def endpoint_create(*, name: str, address: str) -> Endpoint:

@@ -1,9 +1,10 @@
 """One ExaBGP process for one topology source: its command, configuration and environment."""
 
+import base64
 import os
 import pwd
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _CONFIG = """\
@@ -18,7 +19,7 @@ neighbor {address} {{
     peer-as {peer_as};
     hold-time {hold_time};
     connect {port};
-    passive false;
+    passive false;{password}
     family {{ bgp-ls bgp-ls; }}
     api {{
         processes [ listener ];
@@ -39,10 +40,12 @@ class Peer:
     peer_as: int
     router_id: str
     hold_time_s: int
+    password: str = field(default="", repr=False)
+    """TCP MD5 (RFC 2385), empty for none."""
 
 
 def config(peer: Peer, socket: Path) -> str:
-    """The text of ExaBGP's configuration. Of what a user enters only addresses and numbers get here."""
+    """The text of ExaBGP's configuration. Of what a user enters only addresses, numbers and base64 get here."""
     return _CONFIG.format(
         python=sys.executable,
         helper=Path(__file__).with_name("helper.py"),
@@ -53,7 +56,13 @@ def config(peer: Peer, socket: Path) -> str:
         peer_as=int(peer.peer_as),
         hold_time=int(peer.hold_time_s),
         port=int(peer.port),
+        password=f'\n    md5-password "{coded(peer.password)}";\n    md5-base64 true;' if peer.password else "",
     )
+
+
+def coded(password: str) -> str:
+    """As base64, which needs no quoting, and which ExaBGP does not have to guess at."""
+    return base64.b64encode(password.encode("ascii")).decode()
 
 
 def command(config_file: Path) -> list[str]:

@@ -1,8 +1,9 @@
 """What the listener reads and writes, from threads that give their connection back."""
 
 import asyncio
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from django.db import connection
@@ -12,10 +13,12 @@ from django.utils import timezone
 from core import live
 from core.drain import nudge
 from core.scope import team_scope
+from core.secrets import SecretsLocked
 from inventory.models import TopologySource, TopologyUpdate
 from tenancy.models import Team
 
 T = TypeVar("T")
+log = logging.getLogger("netops.listener")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Source:
     peer_as: int
     router_id: str
     hold_time_s: int
+    password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.host}:{self.port})"
@@ -47,12 +51,17 @@ async def in_database(function: Callable[..., T], *args: Any) -> T:
 
 
 def enabled_sources() -> set[Source]:
-    names = ("id", "name", "host", "port", "local_as", "peer_as", "router_id", "hold_time_s")
-    found = set()
+    names = ("id", "name", "host", "port", "local_as", "peer_as", "router_id", "hold_time_s", "password")
+    found: set[Source] = set()
     for team_id in Team.objects.values_list("id", flat=True):
-        with team_scope(team_id):
-            rows = TopologySource.objects.filter(enabled=True).values(*names)
-            found |= {Source(team_id=team_id, **row) for row in rows}
+        try:
+            with team_scope(team_id):
+                rows = list(TopologySource.objects.filter(enabled=True).values(*names))
+        except SecretsLocked as error:
+            # The other teams' sources go on.
+            log.error("the sources of team %d are not listened to: %s", team_id, error)
+            continue
+        found |= {Source(team_id=team_id, **{**row, "password": row["password"] or ""}) for row in rows}
     return found
 
 

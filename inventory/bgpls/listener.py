@@ -132,7 +132,7 @@ class Run:
         except ValidationError as error:
             raise Lost(" ".join(error.messages)) from None
         self._peer = target.address
-        if probe_first:
+        if probe_first and not source.password:  # a peer with a password answers nobody without
             await self._probe()
         number = await in_database(inbox.run_begin, source)
         if number is None:
@@ -142,8 +142,11 @@ class Run:
         socket, file = (folder / f"bgpls-{source.id}.{end}" for end in ("sock", "conf"))
         socket.unlink(missing_ok=True)
         peer = exabgp.Peer(
-            target.address, source.port, source.local_as, source.peer_as, source.router_id, source.hold_time_s
-        )
+            target.address, source.port, source.local_as, source.peer_as, source.router_id, source.hold_time_s,
+            source.password,
+        )  # fmt: skip
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
         file.write_text(exabgp.config(peer, socket))
         server = await asyncio.start_unix_server(self._hear, socket, limit=MAX_LINE)
         process = await asyncio.create_subprocess_exec(
@@ -175,12 +178,18 @@ class Run:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _without_password(self, text: str) -> str:
+        """ExaBGP quotes lines of its configuration that it does not like."""
+        for told in (exabgp.coded(self.source.password), self.source.password):
+            text = text.replace(told, "…") if told else text
+        return text
+
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """What ExaBGP itself writes is about what is wrong with it."""
         assert process.stdout
         last = ""
         while line := await process.stdout.readline():
-            text = adapter.clean(line.decode(errors="replace"), 200)
+            text = self._without_password(adapter.clean(line.decode(errors="replace"), 200))
             last = text if text and not text.startswith("advice") else last
             log.debug("%s: exabgp: %s", self.source, text)
         status = await process.wait()
