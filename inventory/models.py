@@ -8,7 +8,7 @@ from core.search import haystack_index, haystack_of
 from core.secrets import SecretField
 from core.text import natural_key
 from tenancy.audit import tracked
-from tenancy.models import TeamModel
+from tenancy.models import TeamModel, User
 
 
 @tracked(
@@ -357,3 +357,30 @@ def link_name(a: Device, z: Device, at: str = "") -> str:
 
 def _cut(name: str) -> str:
     return name if len(name) <= 39 else f"{name[:38]}…"
+
+
+class InventoryImport(TeamModel):
+    """A table that somebody sent: it is checked, shown as a diff, and written once they say so. The text is forgotten
+    when it was written."""
+
+    class State(models.TextChoices):
+        CHECKING = "checking", "Being checked"
+        CHECKED = "checked", "Checked"
+        REFUSED = "refused", "Refused"
+        COMMITTING = "committing", "Being written"
+        DONE = "done", "Written"
+
+    BUSY = (State.CHECKING, State.COMMITTING)
+
+    kind = models.CharField(max_length=20)
+    text = models.TextField()
+    state = models.CharField(max_length=12, choices=State.choices, default=State.CHECKING)
+    total = models.PositiveIntegerField()
+    # What inventory.imports.jobs.summary makes of the plan.
+    result = models.JSONField(default=dict)
+    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    created = models.DateTimeField(auto_now_add=True)
+    changed = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"

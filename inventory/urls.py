@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from inventory import views
+from inventory import import_views, views
 
 urlpatterns = [
     path("topology/", views.topology, name="topology"),
@@ -11,4 +11,7 @@ urlpatterns = [
     path("devices/<int:pk>/", views.device, name="device"),
     path("links/", views.links, name="links"),
     path("links/<int:pk>/", views.link, name="link"),
+    path("import/", import_views.imports, name="imports"),
+    path("import/<int:pk>/", import_views.one_import, name="import"),
+    path("export/<slug:kind>.csv", import_views.export, name="export"),
 ]

@@ -63,12 +63,12 @@ def _organised_save(row: Organised) -> Organised:
     return row
 
 
-def organised_check(row: Sluggable) -> None:
-    """All but uniqueness."""
+def organised_check(row: Sluggable, *, references: bool = True) -> None:
+    """All but uniqueness; `references` asks the database whether what it refers to exists."""
     _check_name(row)
     if not row.slug:
         raise ValidationError({"slug": f"{row.name!r} gives no slug: write one of letters, digits and hyphens."})
-    _check_fields(row)
+    _check_fields(row, () if references else ("manufacturer",))
 
 
 def device_create(*, name: str, **fields: Any) -> Device:

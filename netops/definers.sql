@@ -11,6 +11,8 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     SELECT DISTINCT 'tickets', o.team_id, o.ticket_id FROM ticketing_ticketoperation o
     WHERE o.state = 'pending' AND o.not_before <= clock_timestamp()
     UNION ALL
+    SELECT 'imports', i.team_id, i.id FROM inventory_inventoryimport i WHERE i.state IN ('checking', 'committing')
+    UNION ALL
     SELECT 'plans', c.team_id, c.id FROM probing_campaign c JOIN inventory_topology t ON t.team_id = c.team_id
     WHERE c.enabled AND c.planned_version IS DISTINCT FROM t.version
 $$;

@@ -91,6 +91,10 @@ class Table:
         """A row as its cells."""
         raise NotImplementedError
 
+    @staticmethod
+    def label(row: Any) -> str:
+        return str(row)
+
     def by_id(self, pk: int) -> Any | None:
         raise NotImplementedError
 
@@ -138,9 +142,11 @@ def make_plan(table: type[Table], records: Sequence[Record], tick: Tick) -> Plan
 def _take(plan: Plan, rows: Table, seen: dict[int, int], line: int, cells: Mapping[str, str]) -> None:
     row = rows.find(cells)
     before = dict.fromkeys(rows.columns, "")
+    if row and row.pk is None:
+        raise Refused(rows.keys[-1], f"{rows.label(row)} is in the table twice.")
     if row:
         if (first := seen.setdefault(row.pk, line)) != line:
-            raise Refused(rows.keys[-1], f"{row} is in the table twice, the first time in line {first}.")
+            raise Refused(rows.keys[-1], f"{rows.label(row)} is in the table twice, the first time in line {first}.")
         before = rows.text(row)
     changed = {name for name in rows.columns if name in cells and cells[name] != before[name]}
     if not row:
@@ -154,7 +160,7 @@ def _take(plan: Plan, rows: Table, seen: dict[int, int], line: int, cells: Mappi
         plan.unchanged += 1
         return
     old = {name: before[name] for name in differ} if row.pk else {}
-    plan.changes.append(Change(line, str(row), row, old, {name: after[name] for name in differ}))
+    plan.changes.append(Change(line, rows.label(row), row, old, {name: after[name] for name in differ}))
 
 
 def apply_plan(plan: Plan, tick: Tick) -> None:
@@ -180,6 +186,6 @@ def _write(table: type[Table], rows: list[Any], *, fresh: bool) -> None:
         manager.bulk_create(rows)
         return
     kept = ("id", "team", "first_seen")
-    columns = [each.name for each in table.model._meta.concrete_fields if each.name not in kept]
+    columns = [each.name for each in table.model._meta.concrete_fields if each.name not in kept and not each.generated]
     # An upsert of whole rows: bulk_update's CASE per row and field takes seconds for 500 rows.
     manager.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=columns)

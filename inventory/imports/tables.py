@@ -55,7 +55,7 @@ class Shelf:
         if found := self._rows.get(("name", self._key(row, name))):
             return found
         try:
-            written.organised_check(row)
+            written.organised_check(row, references=False)
         except ValidationError as error:
             raise Refused(column, " ".join(error.messages)) from None
         if other := self._rows.get(("slug", self._key(row, row.slug))):
@@ -162,6 +162,10 @@ class Interfaces(Table):
     @staticmethod
     def text(row: Any) -> dict[str, str]:
         return {"device": row.device.name, "name": row.name, "address": row.address or ""}
+
+    @staticmethod
+    def label(row: Any) -> str:
+        return f"{row.device} {row.name}"
 
     def by_id(self, pk: int) -> Any | None:
         return self._by_id.get(pk)
