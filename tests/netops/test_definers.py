@@ -103,7 +103,7 @@ def test_due_keys_are_ids_only(team: Team, other_team: Team) -> None:
     Rows(team, "zebra").all(), Rows(other_team, "quagga").all()
     keys = _query("SELECT * FROM netops_due_keys()")
     assert {row[1] for row in keys} == {team.pk, other_team.pk}
-    assert {row[0] for row in keys} <= {"topology", "reports", "tickets", "plans"}
+    assert {row[0] for row in keys} <= {"topology", "reports", "tickets", "plans", "imports"}
     assert all(type(each) is int for row in keys for each in row[1:])
     columns = _query("SELECT proallargtypes::regtype[]::text FROM pg_proc WHERE proname = 'netops_due_keys'")
     assert columns == [("{text,bigint,bigint}",)]
