@@ -13,6 +13,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from core.client import client_address
 from core.mail import deliver
 from core.secrets import cipher
 from tenancy.models import User
@@ -48,6 +49,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Accounts come from invitation links (tenancy.services), or by OpenID below."""
         return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        return client_address(request) or "127.0.0.1"  # a Unix socket has none
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
         return render(request, "tenancy/inactive.html", status=403)

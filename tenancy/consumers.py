@@ -1,32 +1,43 @@
 """The small socket of an open page: it is told which topics changed in its team, and fetches for itself."""
 
+import asyncio
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
 
 from core.live import group
 from tenancy.models import Seat
 
+# A nudge may get lost: whoever lost the seat or the session is out within this time.
+RECHECK_S = 50.0
+
 
 class TeamEvents(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
-    """Sends {"topic": …}; reads nothing. Closed with 4404 for everyone who is not a member of the team."""
+    """Sends {"topic": …}; reads nothing. Closed with 4404 for whoever is not, or no longer, a member of the team."""
 
     name: str | None = None
+    checks: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        user = self.scope["user"]
-        slug = self.scope["url_route"]["kwargs"]["slug"]
-        seats = await database_sync_to_async(Seat.of_user)(user.pk or 0)
-        mine = [seat for seat in seats if seat.slug == slug]
+        seat = await self._seat()
         await self.accept()
-        if not mine:
+        if seat is None:
             await self.close(4404)
             return
-        self.name = group(mine[0].team_id)
+        self.name = group(seat.team_id)
         await self.channel_layer.group_add(self.name, self.channel_name)
+        self.checks = asyncio.create_task(self._keep_checking())
 
     async def disconnect(self, code: int) -> None:
+        if self.checks:
+            self.checks.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.checks
         if self.name:
             await self.channel_layer.group_discard(self.name, self.channel_name)
 
@@ -35,3 +46,21 @@ class TeamEvents(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def changed(self, event: dict[str, str]) -> None:
         await self.send_json({"topic": event["topic"]})
+
+    async def members(self, event: dict[str, str]) -> None:
+        """Somebody came, went or has another role."""
+        if await self._seat() is None:
+            await self.close(4404)
+
+    async def _keep_checking(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            await self.members({})
+
+    async def _seat(self) -> Seat | None:
+        """The seat as the database has it now, for the session as it is now."""
+        store = import_module(settings.SESSION_ENGINE).SessionStore
+        user = await get_user({"session": store(self.scope["session"].session_key)})
+        seats = await database_sync_to_async(Seat.of_user)(user.pk or 0)
+        slug = self.scope["url_route"]["kwargs"]["slug"]
+        return next((seat for seat in seats if seat.slug == slug), None)

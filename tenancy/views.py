@@ -17,7 +17,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from core.scope import team_scope
+from core.scope import acting, team_scope
 from tenancy.forms import JoinForm, refused
 from tenancy.models import Invitation, Seat, User
 from tenancy.services import invitation_accept, invitation_find, invitation_sign_up
@@ -74,6 +74,12 @@ def session_end(request: HttpRequest, pk: int) -> HttpResponse:
 def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     """GET asks whether to join, POST joins: as whoever is signed in, or with a new account."""
     form = JoinForm(request.POST or None)
+    name = request.user.get_username() or request.POST.get("username")
+    with acting(door="page", user=request.user.pk, name=name, request=request.id):  # type: ignore[attr-defined]
+        return _invitation(request, secret, form)
+
+
+def _invitation(request: HttpRequest, secret: str, form: JoinForm) -> HttpResponse:
     try:
         team_id, pk = invitation_find(secret)
         if request.method == "POST" and request.user.is_authenticated:

@@ -3,7 +3,7 @@
   "use strict";
   const body = document.body;
   const team = body.dataset.team;
-  const TOPICS = ["topology", "paths", "incidents", "agents"];
+  const TOPICS = ["topology", "paths", "incidents", "agents", "members"];
   const POLL_MS = 10_000;
   const GATHER_MS = 100;
   const APART_MS = 1000;
@@ -58,7 +58,11 @@
     };
     socket.onclose = (event) => {
       pause();
-      if (event.code === 4404) return;
+      // No longer a member, or signed out elsewhere: the server says what there is to see.
+      if (event.code === 4404) {
+        location.reload();
+        return;
+      }
       const wait = Math.random() * Math.min(15_000, 500 * 2 ** tries++);
       setTimeout(connect, 250 + wait);
     };
