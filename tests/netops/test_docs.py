@@ -123,7 +123,7 @@ class Reader:
         return text.replace(PLACE, self.place).replace(PYTHON, sys.executable)
 
     def judge(self, block: Block, command: list[str]) -> None:
-        home = {name: os.environ[name] for name in ("PATH", "NETOPS_DATA", "NETOPS_PORT")}
+        home = {name: os.environ[name] for name in ("PATH", "NETOPS_DATA", "NETOPS_PORT", "NETOPS_OUTBOUND_ALLOW")}
         done = subprocess.run(
             command, cwd=self.folder, env={**home, "LC_ALL": "C.UTF-8"}, capture_output=True, text=True, timeout=60
         )
