@@ -112,6 +112,7 @@ INSTALLED_APPS = [
     "lab",
     "netops",
     # Behind ours, whose templates come first.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "allauth",
     "allauth.account",
     "allauth.mfa",

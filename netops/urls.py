@@ -2,12 +2,14 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from netops.admin import site
 from netops.health import health
 from netops.metrics import metrics
 from netops.views import overview
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("tenancy.urls")),
+    path("admin/", site.urls),
     path("health/", health, name="health"),
     path("metrics", metrics, name="metrics"),
     path("api/prometheus/", include("inventory.prometheus_urls")),

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from core.live import group, publish, send_to
 from core.scope import team_scope
-from tenancy.models import ApiToken, Invitation, Membership, Team, User
+from tenancy.models import AdminVisit, ApiToken, Invitation, Membership, Team, User
 from tenancy.roles import ROLES
 
 INVITATION_LIFE = timedelta(days=7)
@@ -59,6 +59,13 @@ def account_create(*, username: str, password: str, email: str) -> User:
     if user.email:
         EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
     return user
+
+
+def admin_visit(*, team: Team, user: User) -> AdminVisit:
+    """A superuser chose `team` in the admin: its people find that in their trail."""
+    with team_scope(team.pk):
+        visit: AdminVisit = AdminVisit.objects.create(user=user)
+        return visit
 
 
 def member_set(*, team: Team, user: User, role: str, by: str = "owner") -> Membership:

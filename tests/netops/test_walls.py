@@ -22,6 +22,7 @@ NO_TEAM = {
     "contenttypes": "names of models, the same for every team",
     "sessions": "a browser's session belongs to a person; it is found only by its random key",
     "pghistory": "the library's shared context, of which `app` may not even read a row; events carry their own",
+    "admin": "the log of Django's admin, which stays empty: the audit trail tells what is done there",
     "account": "a person's e-mail addresses at sign-in",
     "mfa": "a person's second factor",
     "usersessions": "a person's browsers, listed to that person alone",

@@ -42,8 +42,6 @@ class Command(BaseCommand):
         elif old:
             home.secrets_keys_write(home.secrets_keys()[:1])
             self.stdout.write("The old keys are dropped from secrets.json; running roles know the new one already.")
-            self.stdout.write(
-                "Backups made until now need the old keys: keep the secrets.json saved with them."
-            )
+            self.stdout.write("Backups made until now need the old keys: keep the secrets.json saved with them.")
         else:
             self.stdout.write("There is no old key: --new-key makes a new one.")
