@@ -39,7 +39,7 @@ def temporary_folder() -> Path:
 
 
 DATA = temporary_folder()
-for name in set(os.environ) - {"NETOPS_FORBID_SKIPS", "NETOPS_LONG"}:
+for name in set(os.environ) - {"NETOPS_FORBID_SKIPS", "NETOPS_LONG", "NETOPS_WRITE_BASELINE"}:
     if not name.startswith("NETOPS_"):
         continue
     del os.environ[name]

@@ -1,0 +1,226 @@
+"""Every route and who gets which answer from it: one line a route. A new route needs a line here.
+
+- `page(read, write, **ids)`: under /t/<team>/. `read` is the capability that GET asks for, `write` that of POST; empty
+  for a method that it has not. Who is not signed in is sent to sign-in, who is not a member finds nothing.
+- `api(read, POST=…, PATCH=…, **ids)`: the capability of each method. Who sends neither token nor session gets 401.
+- `rest(model, plural, writes, capability)`: list and detail of a resource that can be c(reated), u(pdated), d(eleted).
+- `anyone(GET={200, 302}, …)`: the same for everybody; `person(GET=200, …)`: for whoever is signed in, of any team.
+- `operator(…)`: for a token that no user has.
+
+`ids` says which model's row a part of the path names: `pk="inventory.Device"`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+ROLES = ("anonymous", "outsider", "viewer", "operator", "admin", "owner")
+
+
+@dataclass(frozen=True)
+class Door:
+    kind: str
+    may: Mapping[str, Any]
+    """Method → capability (page, api), or the statuses that it answers with."""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """Part of the path → label of the model whose row it names."""
+    found: int = 200
+    """What GET answers to whoever may."""
+
+
+def page(read: str = "view", write: str = "", found: int = 200, **ids: str) -> Door:
+    may = ({"GET": read, "HEAD": read} if read else {}) | ({"POST": write} if write else {})
+    return Door("page", may, ids, found)
+
+
+def api(read: str = "view", found: int = 200, **rest: str) -> Door:
+    writes = {name: value for name, value in rest.items() if name in METHODS}
+    may = ({"GET": read, "HEAD": read} if read else {}) | writes
+    return Door("api", may, {name: value for name, value in rest.items() if name not in METHODS}, found)
+
+
+def rest(
+    label: str, plural: str, writes: str = "", capability: str = "change", read: str = "view", app: str = ""
+) -> dict[str, Door]:
+    row = {"u": ("PUT", "PATCH"), "d": ("DELETE",)}
+    methods = {method: capability for each in writes for method in row.get(each, ())}
+    listed = methods | ({"POST": capability} if "c" in writes else {})
+    route = f"{app or label.partition('.')[0]}/{plural}/"
+    reads = {"GET": read, "HEAD": read}
+    return {route: Door("api", reads | listed), f"{route}<int:pk>/": Door("api", reads | methods, {"pk": label})}
+
+
+def nothing(**plurals: str) -> dict[str, Door]:
+    lists = [f"{app}/{plural}/" for app, names in plurals.items() for plural in names.split()]
+    return {name: api() for name in lists} | {f"{name}<int:pk>/": api(found=404) for name in lists}
+
+
+def anyone(**statuses: int | set[int]) -> Door:
+    return Door("anyone", _with_head(statuses))
+
+
+def person(**statuses: int | set[int]) -> Door:
+    return Door("person", _with_head(statuses))
+
+
+def operator() -> Door:
+    return Door("operator", _with_head({"GET": 401}))
+
+
+def _with_head(statuses: Mapping[str, int | set[int]]) -> dict[str, set[int]]:
+    found = {method: {status} if isinstance(status, int) else status for method, status in statuses.items()}
+    return {**({"HEAD": found["GET"]} if "GET" in found else {}), **found}
+
+
+def every(status: int | set[int]) -> dict[str, int | set[int]]:
+    return dict.fromkeys(METHODS, status)
+
+
+def under(prefix: str, doors: Mapping[str, Door]) -> dict[str, Door]:
+    return {prefix + route: door for route, door in doors.items()}
+
+
+TEAM_PAGES = {
+    "": page(),
+    "topology/": page(),
+    "topology/data/": page(),
+    "devices/": page(),
+    "devices/<int:pk>/": page(pk="inventory.Device"),
+    "links/": page(),
+    "links/<int:pk>/": page(pk="inventory.Link"),
+    "import/": page("change", "change"),
+    "import/<int:pk>/": page("change", "change", pk="inventory.InventoryImport"),
+    "export/<slug:kind>.csv": page(),
+    "paths/": page(found=302),
+    "campaigns/<int:pk>/": page(pk="probing.Campaign"),
+    "paths/<int:pk>/": page(pk="probing.Path"),
+    "incidents/": page(),
+    "incidents/<int:pk>/": page(pk="ticketing.Incident"),
+}
+TEAM_PAGES |= {
+    "audit/": page("team.admin"),
+    "audit/^export\\.(?P<form>csv|jsonl)$": page("team.admin"),
+    "audit/<str:model>/<int:pk>/": page(pk="inventory.Site"),
+    "team/": page("view", "team.admin"),
+    "team/leave/": page("", "view"),
+    "team/members/<int:pk>/": page("", "team.admin", pk="tenancy.Membership"),
+    "team/members/<int:pk>/remove/": page("", "team.admin", pk="tenancy.Membership"),
+    "team/invitations/<int:pk>/again/": page("", "team.admin", pk="tenancy.Invitation"),
+    "team/invitations/<int:pk>/withdraw/": page("", "team.admin", pk="tenancy.Invitation"),
+    "team/tokens/": page("team.admin", "team.admin"),
+    "team/tokens/<int:pk>/revoke/": page("", "team.admin", pk="tenancy.ApiToken"),
+    "team/settings/": page("team.admin", "team.admin"),
+}
+API = {
+    "prometheus/targets/": api(),
+    **rest("tenancy.Team", "teams", "u", "team.admin"),
+    **rest("tenancy.Membership", "members", "ud", "team.admin"),
+    **rest("tenancy.Invitation", "invitations", "cd", "team.admin", "team.admin"),
+    **rest("tenancy.ApiToken", "tokens", "cd", "team.admin", "team.admin"),
+    **rest("agents.Agent", "agents", "c"),
+    **rest("inventory.Site", "sites", "cud"),
+    **rest("inventory.DeviceRole", "device-roles", "cud"),
+    **rest("inventory.Manufacturer", "manufacturers", "cud"),
+    **rest("inventory.DeviceType", "device-types", "cud"),
+    **rest("inventory.Platform", "platforms", "cud"),
+    **rest("inventory.TopologySource", "sources", "cud"),
+    **rest("inventory.Device", "devices", "cud"),
+    **rest("inventory.Interface", "interfaces", "cud"),
+    **rest("inventory.Link", "links", "cud"),
+    **rest("inventory.HalfLink", "half-links"),
+    **rest("inventory.Prefix", "prefixes"),
+    **rest("inventory.TopologyEvent", "events"),
+    **rest("inventory.Endpoint", "endpoints", "cud"),
+    "inventory/paths/": api(),
+    **rest("probing.Campaign", "campaigns", "cud"),
+    **rest("probing.Path", "paths"),
+    "probing/paths/<int:path_id>/minutes/": api(path_id="probing.Path"),
+    **rest("ticketing.Incident", "incidents"),
+    **rest("ticketing.IncidentEvent", "incident-events"),
+    **rest("ticketing.Ticket", "tickets"),
+    **rest("ticketing.TicketOperation", "ticket-operations"),
+    **rest("ticketing.Desk", "desks", "cud"),
+    "ticketing/tickets/<int:pk>/retry/": api("", POST="ticket.manage", pk="ticketing.Ticket"),
+}
+# Read only. What netops has none of is an empty list to everyone who may ask.
+NETBOX = {
+    "": anyone(GET=200),
+    "status/": api(),
+    "schema/": anyone(GET=200),
+    "<slug:app>/": api(),
+    **rest("tenancy.Team", "tenants", app="tenancy"),
+    **rest("inventory.Site", "sites", app="dcim"),
+    **rest("inventory.DeviceRole", "device-roles", app="dcim"),
+    **rest("inventory.Manufacturer", "manufacturers", app="dcim"),
+    **rest("inventory.DeviceType", "device-types", app="dcim"),
+    **rest("inventory.Platform", "platforms", app="dcim"),
+    **rest("inventory.Device", "devices", app="dcim"),
+    **rest("inventory.Interface", "interfaces", app="dcim"),
+    "^dcim/interfaces/(?P<pk>\\d{15})/$": api(pk="router of inventory.Device"),
+    **rest("inventory.Link", "cables", app="dcim"),
+    **rest("inventory.Prefix", "prefixes", app="ipam"),
+    "^ipam/prefixes$": api(),
+    **rest("inventory.Interface", "ip-addresses", app="ipam"),
+    **nothing(
+        circuits="circuits circuit-groups circuit-terminations circuit-types provider-accounts provider-networks"
+        " providers",
+        core="data-files data-sources jobs object-changes",
+        dcim="cable-terminations connected-device console-port-templates console-ports console-server-ports"
+        " device-bays device-bay-templates front-ports interface-templates inventory-item-roles inventory-items"
+        " locations mac-addresses module-bays module-types modules power-feeds power-outlets power-panels power-ports"
+        " rack-groups rack-reservations rack-roles rack-types racks rear-ports regions site-groups virtual-chassis"
+        " virtual-device-contexts",
+        extras="bookmarks config-contexts config-templates custom-field-choice-sets custom-fields custom-links"
+        " event-rules export-templates image-attachments journal-entries saved-filters scripts tags webhooks",
+        ipam="aggregates asn-ranges asns fhrp-group-assignments fhrp-groups ip-ranges rirs roles route-targets"
+        " service-templates services vlan-groups vlans vrfs",
+        tenancy="contact-assignments contact-groups contact-roles contacts tenant-groups",
+        users="groups permissions tokens users",
+        virtualization="cluster-groups cluster-types clusters interfaces virtual-disks virtual-machines",
+        vpn="ike-policies ike-proposals ipsec-policies ipsec-profiles ipsec-proposals l2vpn-terminations l2vpns"
+        " tunnel-groups tunnel-terminations tunnels",
+        wireless="wireless-lan-groups wireless-lans wireless-links",
+    ),
+}
+ROUTES: dict[str, Door] = {
+    "": person(GET=302),
+    "sign-in/": anyone(**every({200, 302, 405})),
+    "sign-in/code/": anyone(**every(302)),
+    "sign-in/<slug:provider_id>/": anyone(**every(404)),
+    "sign-in/<slug:provider_id>/callback/": anyone(**every(404)),
+    "sign-out/": anyone(POST=302),
+    "invitations/<str:secret>/": anyone(GET=404, POST=404),
+    "account/": person(GET=200),
+    "account/email/": person(GET=200, POST={200, 302}),
+    "account/email/<str:key>/": anyone(GET=200, POST=404),
+    "account/password/": person(GET={200, 302}, POST={200, 302}),
+    "account/password/first/": person(GET=302, POST=302),
+    "account/confirm/": person(GET={200, 302}, POST={200, 302}),
+    "account/confirm/code/": person(GET=302, POST=302),
+    "account/two-factor/": person(GET={200, 302}, POST={200, 302}),
+    "account/two-factor/off/": person(**every({302, 404, 405})),
+    "account/recovery-codes/": person(GET={302, 404}),
+    "account/recovery-codes/new/": person(GET={302, 404}, POST={302, 404}),
+    "account/sessions/<int:pk>/end/": person(POST=404),
+    "health/": anyone(**every(503)),
+    "metrics": operator(),
+    **under("t/<slug:slug>/", TEAM_PAGES),
+    **under("api/", API),
+    **under("netbox/api/", NETBOX),
+}
+# Parts of paths that name no row of a team: a value that nothing has.
+PARTS = {
+    "app": "dcim",
+    "form": "jsonl",
+    "kind": "devices",
+    "model": "inventory.site",
+    "provider_id": "sso",
+    "key": "nokey",
+    "secret": "nosecret",
+    "pk": "987654321987",
+}
+# Sockets: path → capability of the team's members who may hold it open, or what else it asks for.
+SOCKETS = {"ws/t/<slug:slug>/events": "view"}
+# A GET without a query of these is refused before anything is read.
+NEEDS_QUERY = {"api/inventory/paths/": "source=dev1&target=dev2"}
