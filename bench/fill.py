@@ -60,6 +60,14 @@ INSERT INTO inventory_interface (team_id, device_id, name, address, learned)
     FROM made, generate_series(0, {ports} - 1) port ORDER BY n, port;
 """
 
+MORE = """
+INSERT INTO inventory_device (team_id, name, sort_key, status, site_id, role_id, device_type_id, serial, key,
+        igp_router_id, router_id, up, session, first_seen, changed)
+    SELECT team_id, name || '-b', sort_key || '-b', status, site_id, role_id, device_type_id, serial, key,
+        igp_router_id, router_id, up, session, first_seen, changed
+    FROM inventory_device WHERE team_id = 1 ORDER BY id LIMIT {devices};
+"""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -68,7 +76,7 @@ class Size:
 
 
 @contextmanager
-def filled(size: Size) -> Iterator[Path]:
+def filled(size: Size, **environment: str) -> Iterator[Path]:
     """The folder of an installation of its own, with Django set up on it; gone afterwards.
 
     PostgreSQL is as `manage.py runall` starts it; rows are complete and vacuumed.
@@ -76,7 +84,7 @@ def filled(size: Size) -> Iterator[Path]:
     data = temporary_folder()
     for name in [name for name in os.environ if name.startswith("NETOPS_")]:
         del os.environ[name]
-    os.environ |= {"NETOPS_DATA": str(data), "NETOPS_PORT": str(free_port_base())}
+    os.environ |= {"NETOPS_DATA": str(data), "NETOPS_PORT": str(free_port_base()), **environment}
     os.environ["DJANGO_SETTINGS_MODULE"] = "netops.settings"
     processes: list[subprocess.Popen[bytes]] = []
     try:
@@ -107,18 +115,30 @@ def _start(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _fill(size: Size) -> None:
+    sql = ROWS.format(
+        devices=size.devices, teams=size.teams, roles=",".join(ROLES), places=",".join(PLACES), n_roles=len(ROLES),
+        n_places=len(PLACES), ports=PER_DEVICE,
+    )  # fmt: skip
+    _run(sql)
+
+
+def grow(devices: int) -> None:
+    """So many devices more for team 1: copies of those it has."""
+    _run(MORE.format(devices=devices))
+
+
+def _run(sql: str) -> None:
     """As the superuser and as a replica would: no trail, no checks of what is right by construction."""
     import psycopg
 
     from netops import embedded, home
 
     postgres = embedded.Postgres(home.data(), home.port("postgres"))
-    sql = ROWS.format(
-        devices=size.devices, teams=size.teams, roles=",".join(ROLES), places=",".join(PLACES), n_roles=len(ROLES),
-        n_places=len(PLACES), ports=PER_DEVICE,
-    )  # fmt: skip
     address = postgres.url("postgres", home.secret("database_superuser"), "netops")
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica; SET maintenance_work_mem = '256MB'")
         connection.execute(sql)
+        connection.execute(
+            "SELECT setval(pg_get_serial_sequence('inventory_device', 'id'), max(id)) FROM inventory_device"
+        )
         connection.execute("VACUUM ANALYZE")

@@ -6,7 +6,7 @@ value of them. That is what makes lists several times faster than serializing mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -184,6 +184,26 @@ class Plan:
             name: values[start] if shape is _plain else shape(values[start:end], request)
             for name, start, end, shape in self._parts
         }
+
+    def rows(self, page: Iterable[Sequence[Any]], request: Request | None) -> list[dict[str, Any]]:
+        """One row for each of the page's; what is made of several columns, such as a related row, is made once."""
+        made: dict[Any, Any] = {}
+
+        def value(values: Sequence[Any], start: int, end: int, shape: Shape) -> Any:
+            if end - start == 1:
+                return shape(values[start:end], request)
+            key = (start, values[start:end])
+            if key not in made:
+                made[key] = shape(values[start:end], request)
+            return made[key]
+
+        return [
+            {
+                name: values[start] if shape is _plain else value(values, start, end, shape)
+                for name, start, end, shape in self._parts
+            }
+            for values in page
+        ]
 
     def row_of(self, instance: models.Model, request: Request | None) -> dict[str, Any]:
         """The same of a model instance, following its relations."""

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from core.api import filters
 from core.api.errors import Conflict, PreconditionFailed, translated
 from core.api.resource import Resource
-from core.count import counted
+from core.count import counted, page_of
 from core.search import matching
 
 DEFAULT_LIMIT = 50
@@ -66,13 +66,13 @@ class ListView(ResourceView):
         order = [name for name in single.get("ordering", "").split(",") if name]
         count = counted(rows)
         ordered = resource.ordered(rows, order or resource.ordering)
-        page = ordered.values_list(*plan.lookups)[offset : offset + limit]
+        page = page_of(ordered, offset, limit).values_list(*plan.lookups)
         return Response(
             {
                 "count": count,
                 "next": _link(request, limit=limit, offset=offset + limit) if offset + limit < count else None,
                 "previous": _link(request, limit=limit, offset=max(0, offset - limit)) if offset else None,
-                "results": [plan.row(values, request) for values in page],
+                "results": plan.rows(page, request),
             }
         )
 
@@ -87,7 +87,7 @@ class ListView(ResourceView):
         found = rows.filter(pk__gte=number(single, "start", 0)).order_by("pk")
         page = list(found.values_list("pk", *plan.lookups)[: limit + 1])
         following = _link(request, limit=limit, start=page[limit][0]) if len(page) > limit else None
-        results = [plan.row(values[1:], request) for values in page[:limit]]
+        results = plan.rows((values[1:] for values in page[:limit]), request)
         return Response({"count": None, "next": following, "previous": None, "results": results})
 
     def post(self, request: Request) -> Response:
