@@ -37,7 +37,7 @@ def audit(request: HttpRequest, slug: str) -> HttpResponse:
         "doors": DOORS,
         "people": list(Membership.objects.order_by("user__username").values_list("user__username", flat=True)),
         "narrowed": any(given.get(name) for name in Wanted.__dataclass_fields__),
-        "query": urlencode({name: value for name, value in given.items() if name != "after"}),
+        "query": urlencode({name: value for name, value in given.items() if name != "start"}),
     }
     return page(request, "tenancy/audit.html", context, "tenancy/_audit.html")
 
@@ -51,7 +51,7 @@ def history(request: HttpRequest, slug: str, model: str, pk: int) -> HttpRespons
     # Who may do what, and who was invited, is for those who decide it.
     if not can(seat.role, "team.admin" if model.startswith("tenancy.") else "view"):
         raise PermissionDenied
-    given = {"model": model, "object": str(pk), "after": request.GET.get("after", "")}
+    given = {"model": model, "object": str(pk), "start": request.GET.get("start", "")}
     context = _listed(given)
     if not context["entries"] and not apps.get_model(model)._default_manager.filter(pk=pk).exists():
         raise Http404
@@ -62,10 +62,10 @@ def history(request: HttpRequest, slug: str, model: str, pk: int) -> HttpRespons
 
 def _listed(given: dict[str, str]) -> dict[str, Any]:
     try:
-        found = entries(Wanted.parse(given), after=given.get("after", ""), limit=PER_PAGE + 1)
+        found = entries(Wanted.parse(given), start=given.get("start", ""), limit=PER_PAGE + 1)
     except ValidationError as error:
         return {"entries": [], "errors": error.message_dict, "older": ""}
-    older = urlencode({**given, "after": found[PER_PAGE - 1].key}) if len(found) > PER_PAGE else ""
+    older = urlencode({**given, "start": found[PER_PAGE - 1].key}) if len(found) > PER_PAGE else ""
     return {"entries": found[:PER_PAGE], "errors": {}, "older": older}
 
 

@@ -131,11 +131,11 @@ def trails() -> dict[str, type[AuditEvent]]:
     return dict(sorted((event.pgh_tracked_model._meta.label_lower, event) for event in events))  # type: ignore[attr-defined]
 
 
-def entries(wanted: Wanted, *, after: str = "", limit: int = 50) -> list[Entry]:
-    """At most `limit` entries behind the one with the key `after`; ValidationError where that is no key."""
+def entries(wanted: Wanted, *, start: str = "", limit: int = 50) -> list[Entry]:
+    """At most `limit` entries behind the one with the key `start`; ValidationError where that is no key."""
     chosen = {wanted.model: trails()[wanted.model]} if wanted.model else trails()
     narrow = _narrow(wanted)
-    place = _place(after) if after else None
+    place = _place(start) if start else None
     branches = [_branch(label, event, narrow, place, limit) for label, event in chosen.items()]
     if len(branches) > 1:
         together = branches[0].union(*branches[1:], all=True)
@@ -145,10 +145,10 @@ def entries(wanted: Wanted, *, after: str = "", limit: int = 50) -> list[Entry]:
 
 def all_entries(wanted: Wanted, piece: int = 1000) -> Iterator[list[Entry]]:
     """Everything that is wanted, a piece at a time."""
-    after = ""
-    while rows := entries(wanted, after=after, limit=piece):
+    start = ""
+    while rows := entries(wanted, start=start, limit=piece):
         yield rows
-        after = rows[-1].key
+        start = rows[-1].key
 
 
 class _WholeRow(Func):
@@ -313,11 +313,11 @@ def _text(value: Any) -> str:
 def _place(key: str) -> tuple[datetime, int, str]:
     match = _KEY.match(key)
     if match is None or match[3] not in trails():
-        raise ValidationError({"after": "This is no key of the trail: take one from an earlier answer."})
+        raise ValidationError({"start": "This is no key of the trail: take one from an earlier answer."})
     try:
         return _EPOCH + timedelta(microseconds=int(match[1])), int(match[2]), match[3]
     except OverflowError:
-        raise ValidationError({"after": "This is no key of the trail: take one from an earlier answer."}) from None
+        raise ValidationError({"start": "This is no key of the trail: take one from an earlier answer."}) from None
 
 
 def _one_of(*known: str) -> Any:

@@ -114,10 +114,10 @@ def test_filters_stand_in_the_address(alice_client: Client, site: Site) -> None:
 
 
 def test_a_filter_that_means_nothing_is_said(alice_client: Client, site: Site) -> None:
-    shown = text(alice_client, f"{AUDIT}?since=yesterday&door=window&after=x")
+    shown = text(alice_client, f"{AUDIT}?since=yesterday&door=window&start=x")
     assert "Since: &#x27;yesterday&#x27; does not fit" in shown
     assert "Door: &#x27;window&#x27; does not fit" in shown
-    assert "no key of the trail" in text(alice_client, f"{AUDIT}?after=x")
+    assert "no key of the trail" in text(alice_client, f"{AUDIT}?start=x")
     refused = alice_client.get(f"{AUDIT}export.csv?since=yesterday")
     assert refused.status_code == 400
     assert refused.content.decode().startswith("since: 'yesterday' does not fit")

@@ -51,6 +51,7 @@ TRACKED = {
 UNTRACKED = {
     "agents.agentstream",
     "inventory.halflink",
+    "inventory.inventoryimport",
     "inventory.prefix",
     "inventory.topology",
     "inventory.topologyevent",
@@ -401,7 +402,7 @@ def test_pages_go_on_where_the_last_ended(rows: Rows) -> None:
         assert len(whole) == len(set(whole)) > 30
         for size in (1, 3, 7):
             after, seen = "", []
-            while page := entries(Wanted(), after=after, limit=size):
+            while page := entries(Wanted(), start=after, limit=size):
                 assert len(page) <= size
                 seen += [entry.key for entry in page]
                 after = page[-1].key
@@ -420,7 +421,7 @@ def test_events_of_the_same_moment_are_each_told_once(scope: Team) -> None:
                     [moment, number, scope.pk, number],
                 )
     after, seen = "", []
-    while page := entries(Wanted(), after=after, limit=2):
+    while page := entries(Wanted(), start=after, limit=2):
         seen += [(entry.model, entry.object) for entry in page]
         after = page[-1].key
     assert len(seen) == len(set(seen)) == 9
@@ -431,7 +432,7 @@ def test_events_of_the_same_moment_are_each_told_once(scope: Team) -> None:
 )
 def test_a_key_that_is_none_is_refused(key: str, scope: Team) -> None:
     with pytest.raises(ValidationError, match="no key of the trail"):
-        entries(Wanted(), after=key)
+        entries(Wanted(), start=key)
 
 
 def test_names_are_those_of_now_or_what_is_left_of_them(scope: Team) -> None:
