@@ -220,6 +220,9 @@ PARTS = {
     "secret": "nosecret",
     "pk": "987654321987",
 }
+# All under it is for superusers: others are sent to sign-in or find nothing, whatever the method (test_admin.py has the
+# rest, for every model).
+SUPERUSERS = "admin/"
 # Sockets: path → capability of the team's members who may hold it open, or what else it asks for.
 SOCKETS = {"ws/t/<slug:slug>/events": "view"}
 # A GET without a query of these is refused before anything is read.

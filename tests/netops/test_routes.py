@@ -1,10 +1,12 @@
 """Every door, tried by everyone with every method; nothing of a team is seen, named or guessed through another's."""
 
+import re
+
 import pytest
 from django.http import HttpResponse
 
 from tenancy.roles import can
-from tests.netops.routes import METHODS, NEEDS_QUERY, ROLES, ROUTES, Door
+from tests.netops.routes import METHODS, NEEDS_QUERY, ROLES, ROUTES, SUPERUSERS, Door
 from tests.netops.world import NOWHERE, World, ask, routes, told, world
 
 __all__ = ["world"]
@@ -16,7 +18,7 @@ IDS = [route for route, door in ROUTES.items() if door.ids]
 
 
 def test_every_route_has_its_line() -> None:
-    missing = sorted(set(routes()) - set(ROUTES))
+    missing = sorted(route for route in set(routes()) - set(ROUTES) if not route.startswith(SUPERUSERS))
     assert not missing, f"say in tests/netops/routes.py who may pass through: {missing}"
     assert not set(ROUTES) - set(routes()), "these routes are gone: take their lines away"
 
@@ -61,6 +63,18 @@ def test_each_door_opens_to_whom_it_should(route: str, role: str, world: World) 
             assert answer.status_code in right, (method, url, answer.status_code, answer.content[:300])
             if role in ("anonymous", "outsider"):
                 _says_nothing(answer)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_admin_is_there_for_superusers_only(role: str, world: World) -> None:
+    paths = [re.sub(r"<[^>]*>", "1", route) for route in routes() if route.startswith(SUPERUSERS)]
+    assert len(paths) > 100
+    client = world.client(role)
+    for path in [path for path in paths if "(" not in path] + ["admin/tenancy/", "admin/nowhere/"]:
+        for method in METHODS if role in ("anonymous", "owner") else ("GET", "POST"):
+            answer = ask(client, method, f"/{path}")
+            assert answer.status_code == (302 if role == "anonymous" else 404), (method, path)
+            assert answer.headers.get("Location", "/sign-in/").startswith("/sign-in/")
 
 
 def _says_nothing(answer: HttpResponse) -> None:
