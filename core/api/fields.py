@@ -173,9 +173,12 @@ class Plan:
     def __init__(self, fields: Mapping[str, serializers.Field[Any, Any, Any, Any]]) -> None:
         self.lookups: list[str] = []
         self._parts: list[tuple[str, int, int, Shape]] = []
+        self._refs: set[int] = set()
         for name, field in fields.items():
             lookups, shape = column(field)
             start = len(self.lookups)
+            if isinstance(field, Ref):
+                self._refs.add(start)
             self.lookups += lookups
             self._parts.append((name, start, len(self.lookups), shape))
 
@@ -186,13 +189,14 @@ class Plan:
         }
 
     def rows(self, page: Iterable[Sequence[Any]], request: Request | None) -> list[dict[str, Any]]:
-        """One row for each of the page's; what is made of several columns, such as a related row, is made once."""
-        made: dict[Any, Any] = {}
+        """One row for each of the page's; a related row that several refer to is made once."""
+        made: dict[tuple[int, Any], Any] = {}
 
         def value(values: Sequence[Any], start: int, end: int, shape: Shape) -> Any:
-            if end - start == 1:
+            if start not in self._refs:
                 return shape(values[start:end], request)
-            key = (start, values[start:end])
+            # The id leads every brief object.
+            key = (start, values[start])
             if key not in made:
                 made[key] = shape(values[start:end], request)
             return made[key]
