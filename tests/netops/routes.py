@@ -114,6 +114,7 @@ TEAM_PAGES |= {
 }
 API = {
     "prometheus/targets/": api(),
+    "tenancy/audit/": api("team.admin"),
     **rest("tenancy.Team", "teams", "u", "team.admin"),
     **rest("tenancy.Membership", "members", "ud", "team.admin"),
     **rest("tenancy.Invitation", "invitations", "cd", "team.admin", "team.admin"),
