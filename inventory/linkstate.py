@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import Model, Q
 
-from inventory import adoption
+from inventory import adoption, naming
 from inventory.bgpls import adapter
 from inventory.models import (
     Device,
@@ -21,7 +21,6 @@ from inventory.models import (
     Prefix,
     TopologyEvent,
     TopologySource,
-    link_name,
     sorted_name,
 )
 
@@ -217,13 +216,11 @@ class LinkState:
         written = adoption.written_links(ends)
         missing = []
         for key, event in new.items():
-            a, z = sorted((self.devices[event.local.key], self.devices[event.remote.key]), key=_order)
+            a, z = sorted((self.devices[event.local.key], self.devices[event.remote.key]), key=naming.in_order)
             link = written.get(key) or Link(key=key)
-            if link.pk and link.a_device_id != a.pk:
-                link.a_interface_id, link.z_interface_id = link.z_interface_id, link.a_interface_id
+            naming.turned(link, a, z)
             link.key, link.learned, link.state, link.changed = key, True, Link.State.DOWN, self.at
-            link.a_device, link.z_device = a, z
-            link.name, link.sort_key = sorted_name(link_name(a, z)).values()
+            link.name, link.sort_key = sorted_name(naming.link_name(a, z)).values()
             self._renamed.add(a.pk)
             if link.pk:
                 link.save()
@@ -379,24 +376,8 @@ class LinkState:
         """Name the links of renamed devices, and all parallels of a new link, after what their devices are called."""
         if not self._renamed:
             return
-        touched = Q(a_device__in=self._renamed) | Q(z_device__in=self._renamed)
-        in_memory = self._links | self._dirty[Link]
-        pairs: dict[frozenset[int], list[Link]] = defaultdict(list)
-        ends_of = ("a_device", "z_device", "a_interface", "z_interface")
-        for link in Link.objects.filter(touched).select_related(*ends_of).order_by("id"):
-            link = in_memory.get(link.pk, link)
-            pairs[frozenset((link.a_device_id, link.z_device_id))].append(link)
-        for parallels in pairs.values():
-            for link in parallels:
-                ends = [self._by_id.get(end.pk, end) for end in (link.a_device, link.z_device)]
-                a, z = sorted(ends, key=_order)
-                name = link_name(a, z, _end_of(link, a) if len(parallels) > 1 else "")
-                if (link.name, link.a_device_id) != (name, a.pk):
-                    if link.a_device_id != a.pk:
-                        link.a_interface_id, link.z_interface_id = link.z_interface_id, link.a_interface_id
-                    link.a_device, link.z_device = a, z
-                    link.name, link.sort_key = sorted_name(name).values()
-                    self._save(link)
+        for link in naming.renamed(self._renamed, self._links | self._dirty[Link], self._by_id):
+            self._save(link)
         self._renamed.clear()
 
 
@@ -415,18 +396,6 @@ def _interface_name(event: adapter.HalfLinkUp) -> str:
 
 def _far_end(event: adapter.HalfLinkUp) -> str:
     return _end(event.remote_address, event.remote_id)
-
-
-def _order(device: Device) -> tuple[str, int]:
-    return device.sort_key, device.pk
-
-
-def _end_of(link: Link, device: Device) -> str:
-    """The end of a link at one device: of a learned one from its key."""
-    if not link.learned:
-        return next(port.name for port in (link.a_interface, link.z_interface) if port and port.device_id == device.pk)
-    ends = dict(end.split(" ", 1) for end in link.key.split("|"))
-    return ends.get(str(device.pk)) or str(link.pk)
 
 
 def _kind(row: Device | HalfLink | Prefix) -> str:

@@ -349,16 +349,6 @@ def sorted_name(name: str) -> dict[str, Any]:
     return {"name": name, "sort_key": natural_key(name)}
 
 
-def link_name(a: Device, z: Device, at: str = "") -> str:
-    """A–Z, for one of parallel links with the end `at` A; long names are cut so that it always fits."""
-    ends = "–".join(_cut(device.name) for device in (a, z))
-    return f"{ends} ({_cut(at)})" if at else ends
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= 39 else f"{name[:38]}…"
-
-
 class InventoryImport(TeamModel):
     """A table that somebody sent: it is checked, shown as a diff, and written once they say so. The text is forgotten
     when it was written."""

@@ -24,9 +24,9 @@ from inventory.models import (
     Link,
     Sluggable,
     TopologyEvent,
-    link_name,
     sorted_name,
 )
+from inventory.naming import link_name
 from inventory.services import topology_changed
 
 Row = TypeVar("Row", bound=models.Model)

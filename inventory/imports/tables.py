@@ -24,9 +24,9 @@ from inventory.models import (
     Manufacturer,
     Platform,
     Site,
-    link_name,
     sorted_name,
 )
+from inventory.naming import link_name
 
 _TOLD = "{} was learned from the network, which says its {}."
 _SHELVES: dict[str, type[Any]] = {"site": Site, "role": DeviceRole, "platform": Platform}
