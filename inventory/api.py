@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, serializers, views
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -314,9 +315,39 @@ RESOURCES = (
 )  # fmt: skip
 
 
+_FOUND = {
+    "type": "object",
+    "properties": {
+        "count": {"type": "integer"},
+        "truncated": {"type": "boolean"},
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "hops": {"type": "array", "items": {"type": "string"}},
+                    "half_links": {"type": "array", "items": {"type": "integer"}},
+                    "cost": {"type": "number"},
+                },
+            },
+        },
+    },
+}
+
+
 class Paths(views.APIView):
     """The paths between two endpoints or devices, by name; `policy`, `value` and `limit` as in a campaign."""
 
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("source", str, required=True, description="name of an endpoint or device"),
+            OpenApiParameter("target", str, required=True, description="name of an endpoint or device"),
+            OpenApiParameter("policy", str, enum=["all", "all_shortest", "k_shortest", "within_hops"]),
+            OpenApiParameter("value", int, description="k, or n extra hops"),
+            OpenApiParameter("limit", int),
+        ],
+        responses={200: _FOUND},
+    )
     def get(self, request: Request) -> Response:
         # networkx is loaded by the first who asks.
         from inventory.graph import UnknownName, find_paths

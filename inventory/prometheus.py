@@ -7,6 +7,7 @@ import orjson
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, views
 from rest_framework.request import Request
 
@@ -27,6 +28,10 @@ class Targets(views.APIView):
     router-id, else at the first of its interfaces that has an address; one without any is left out.
     """
 
+    @extend_schema(
+        parameters=[OpenApiParameter(name, str, many=name != "port", explode=True) for name in (*FILTERS, "port")],
+        responses={200: {"type": "array", "items": {"type": "object"}}},
+    )
     def get(self, request: Request) -> HttpResponse:
         asked = {name: request.query_params.getlist(name) for name in request.query_params}
         _check(asked)

@@ -100,6 +100,8 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "pgtrigger",
     "pghistory",
     "channels",
@@ -265,6 +267,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["tenancy.api.SeatThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["core.renderers.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "core.api.schema.ResourceSchema",
     "EXCEPTION_HANDLER": "core.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
@@ -278,6 +281,17 @@ EMAIL_USE_TLS = os.environ.get("NETOPS_EMAIL_SECURITY") == "starttls"
 EMAIL_USE_SSL = os.environ.get("NETOPS_EMAIL_SECURITY") == "tls"
 EMAIL_TIMEOUT = 5
 DEFAULT_FROM_EMAIL = os.environ.get("NETOPS_EMAIL_FROM") or f"netops@{_public.hostname}"
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "netops",
+    "DESCRIPTION": "Topology, paths, incidents and tickets of a team, in the dialect of NetBox.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [],
+    "PREPROCESSING_HOOKS": ["core.api.schema.only_api"],
+}
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -2,10 +2,13 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from core.api.docs import docs, schema
 from netops.admin import site
 from netops.health import health
 from netops.metrics import metrics
 from netops.views import overview
+
+handler404 = "netops.views.not_found"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("tenancy.urls")),
@@ -13,6 +16,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/", health, name="health"),
     path("metrics", metrics, name="metrics"),
     path("api/prometheus/", include("inventory.prometheus_urls")),
+    path("api/schema/", schema, name="api-schema"),
+    path("api/docs/", docs, name="api-docs"),
     path("api/tenancy/", include("tenancy.rest_urls")),
     path("api/agents/", include("agents.api_urls")),
     path("api/inventory/", include("inventory.api_urls")),

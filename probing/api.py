@@ -7,6 +7,7 @@ from typing import Any
 from django.db import models
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -92,6 +93,10 @@ RESOURCES = (Campaigns, Paths)
 class PathMinutes(APIView):
     """The history of one path: a row a minute, round trips in milliseconds in the order the probes were sent."""
 
+    @extend_schema(
+        parameters=[OpenApiParameter("hours", float, description=f"how far back, up to {MAX_HOURS}; 1 by default")],
+        responses={200: {"type": "object", "properties": {"count": {"type": "integer"}, "results": {"type": "array"}}}},
+    )
     def get(self, request: Request, path_id: int) -> Response:
         path = get_object_or_404(Path.objects.all(), pk=path_id)
         hours = _hours(request)

@@ -16,8 +16,8 @@ from tenancy.services import address_allowed, token_digest, token_used
 
 _PAGE = re.compile(r"^/t/([^/]+)(?:/|$)")
 _TOKEN = re.compile(r"^(?:Token|Bearer) ([0-9a-f]{12})\.([A-Za-z0-9_-]{20,60})$")
-# The same for everybody, and pynetbox asks for them without its token.
-_OPEN = ("/netbox/api/", "/netbox/api/schema/")
+# What the APIs are, the same for everybody; pynetbox asks for its part without its token.
+_OPEN = ("/api/schema/", "/api/docs/", "/netbox/api/", "/netbox/api/schema/")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 

@@ -138,7 +138,7 @@ class Tokens(Resource):
         return token
 
     @staticmethod
-    def delete(row: ApiToken, request: Request) -> None:
+    def delete(row: ApiToken, **_: Request) -> None:
         services.token_revoke(team=row.team, pk=row.pk)
 
 

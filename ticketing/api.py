@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -153,6 +154,7 @@ class TicketRetry(APIView):
 
     capability: ClassVar[str] = "ticket.manage"
 
+    @extend_schema(request=None, responses={200: {"type": "object", "properties": {"queued": {"type": "integer"}}}})
     def post(self, request: Request, pk: int) -> Response:
         ticket = Ticket.objects.filter(pk=pk).first()
         if ticket is None:

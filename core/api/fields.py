@@ -89,7 +89,7 @@ class Ref(serializers.RelatedField):  # type: ignore[type-arg]
             how = {"id": data}
         else:
             how = {}
-        if not how or len(str(how.get("id", ""))) > 18 or "\x00" in str(how):
+        if not how or len(str(how.get("id", ""))) > 18 or any("\x00" in str(value) for value in how.values()):
             self.fail("kind", what=what)
         try:
             found = list(self.resource().rows().filter(**how)[:2])

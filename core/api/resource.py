@@ -115,7 +115,11 @@ class Resource:
     def plan_for(cls, asked: Mapping[str, str]) -> Plan:
         """The plan of `?fields=`, `?omit=` and `?brief=1`; raises ValidationError naming what is unknown."""
         known = list(cls.readable())
-        if filters.truth(asked.get("brief") or "0"):
+        try:
+            brief = filters.truth(asked.get("brief") or "0")
+        except ValueError as error:
+            raise exceptions.ValidationError({"brief": [str(error)]}) from None
+        if brief:
             return cls.brief_plan()
         named = {each: [name for name in asked.get(each, "").split(",") if name] for each in ("fields", "omit")}
         for parameter, names in named.items():

@@ -113,6 +113,8 @@ TEAM_PAGES |= {
     "team/settings/": page("team.admin", "team.admin"),
 }
 API = {
+    "schema/": anyone(GET=200),
+    "docs/": anyone(GET=200),
     "prometheus/targets/": api(),
     "tenancy/audit/": api("team.admin"),
     **rest("tenancy.Team", "teams", "u", "team.admin"),
