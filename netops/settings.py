@@ -226,6 +226,7 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = "netops: "
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "20/m/ip,5/5m/key"}
 MFA_ADAPTER = "tenancy.adapters.SecondFactorAdapter"
+MFA_FORMS = {"authenticate": "tenancy.forms.CodeForm"}
 MFA_TOTP_ISSUER = "netops"
 MFA_TOTP_TOLERANCE = 1
 # Who came by an invitation link may protect the account before the address is confirmed.

@@ -4,7 +4,12 @@ import re
 from typing import Any
 
 from allauth.account.forms import LoginForm
+from allauth.core.internal.cryptokit import normalize_user_code
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.base.forms import AuthenticateForm
 from django import forms
+from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 
 from tenancy.roles import ROLES
@@ -20,6 +25,17 @@ class SignInForm(LoginForm):  # type: ignore[misc]
             field.widget.attrs.pop("placeholder", None)
             field.help_text = ""
         self.fields["login"].widget.attrs |= {"autocomplete": "username", "autocapitalize": "none", "autofocus": True}
+
+
+class CodeForm(AuthenticateForm):  # type: ignore[misc]
+    """The second step. A code is good once for as long as it could be (RFC 6238, 5.2); allauth's memory is shorter."""
+
+    def clean_code(self) -> str:
+        code: str = super().clean_code()
+        remembered_s = (2 * settings.MFA_TOTP_TOLERANCE + 2) * 30
+        if not cache.add(f"netops:code:{self.user.pk}:{normalize_user_code(code)}", "used", remembered_s):
+            raise get_adapter().validation_error("incorrect_code")
+        return code
 
 
 class JoinForm(forms.Form):
