@@ -53,7 +53,8 @@ def open_page(browser: Browser, running: Installation, width: int) -> Iterator[O
         for page in context.pages:
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} is too wide"
         context.close()
-    assert said == []
+    # Who is removed while the team's page is open is told so: by a browser's line about a 404.
+    assert [line for line in said if not re.search("/t/demo/team/.* 404 ", line)] == []
 
 
 def sign_in(page: Page, name: str, password: str) -> None:
@@ -106,7 +107,7 @@ def test_an_invited_person_joins_rises_and_is_removed(
     expect(guest.get_by_role("link", name="Tokens")).to_be_hidden()
 
     # The list of the owner's open page has followed by itself.
-    role = owner.get_by_label(f"Role of {name}")
+    role = owner.get_by_label(f"Role of {name}", exact=True)
     expect(role).to_have_value("viewer")
     role.select_option("admin")
     owner.get_by_role("button", name=f"Save the role of {name}").click()
@@ -157,7 +158,7 @@ def test_a_token_is_made_used_and_revoked(owner: Page, running: Installation, wi
     owner.goto("/t/demo/team/tokens/")
     row = owner.locator("tbody tr").filter(has_text=name)
     expect(row).to_contain_text("Viewer")
-    expect(row).to_contain_text("ago", ignore_case=True)
+    expect(row.locator('[data-label="Last used"]')).not_to_have_text("never")
     expect(owner.locator("body")).not_to_contain_text(secret)
     owner.get_by_role("button", name=f"Revoke {name}").click()
     expect(owner.get_by_text("The token is revoked.")).to_be_visible()

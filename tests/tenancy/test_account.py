@@ -234,7 +234,7 @@ def test_a_new_address_counts_once_its_link_is_opened(alice: User) -> None:
     assert alice.email == "alice@example.org"
     [message] = mail.outbox
     assert (message.to, message.subject) == (["new@example.org"], "netops: Confirm your address")
-    link = re.search(r"http://testserver(/account/email/\S+)", message.body)
+    link = re.search(r"http://testserver(/account/email/\S+)", str(message.body))
     assert link
     assert "Is <strong>new@example.org</strong> the address of <strong>alice</strong>?" in (
         Client().get(link[1]).content.decode()

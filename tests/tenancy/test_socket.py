@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -20,7 +21,7 @@ from tests.conftest import signed_in
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class OpenPage(ApplicationCommunicator):  # type: ignore[misc]
+class OpenPage:
     """A browser's end of the socket, through everything that the `web` role puts around it."""
 
     def __init__(self, client: Client, slug: str) -> None:
@@ -28,19 +29,18 @@ class OpenPage(ApplicationCommunicator):  # type: ignore[misc]
         if cookie := client.cookies.get("sessionid"):
             headers.append((b"cookie", f"sessionid={cookie.value}".encode()))
         path = f"/ws/t/{slug}/events"
-        super().__init__(
-            application,
-            {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []},
-        )
+        scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
+        make: Any = ApplicationCommunicator
+        self.server = make(application, scope)
 
     async def hears(self) -> dict[str, str]:
-        message = await self.receive_output(timeout=20)
+        message = await self.server.receive_output(timeout=20)
         assert message["type"] == "websocket.send", message
         heard: dict[str, str] = json.loads(message["text"])
         return heard
 
     async def is_closed(self) -> None:
-        while (message := await self.receive_output(timeout=20))["type"] == "websocket.send":
+        while (message := await self.server.receive_output(timeout=20))["type"] == "websocket.send":
             pass
         assert (message["type"], message["code"]) == ("websocket.close", 4404)
 
@@ -48,11 +48,11 @@ class OpenPage(ApplicationCommunicator):  # type: ignore[misc]
 def talk(client: Client, what: Callable[[OpenPage], Awaitable[None]], slug: str = "red") -> None:
     async def run() -> None:
         page = OpenPage(client, slug)
-        await page.send_input({"type": "websocket.connect"})
-        assert (await page.receive_output(timeout=20))["type"] == "websocket.accept"
+        await page.server.send_input({"type": "websocket.connect"})
+        assert (await page.server.receive_output(timeout=20))["type"] == "websocket.accept"
         await what(page)
-        await page.send_input({"type": "websocket.disconnect", "code": 1000})
-        await page.wait(timeout=20)
+        await page.server.send_input({"type": "websocket.disconnect", "code": 1000})
+        await page.server.wait(timeout=20)
 
     asyncio.run(run())
 
