@@ -18,6 +18,7 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Func, Q, TextField, Value
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -136,7 +137,7 @@ def entries(wanted: Wanted, *, start: str = "", limit: int = 50) -> list[Entry]:
     chosen = {wanted.model: trails()[wanted.model]} if wanted.model else trails()
     narrow = _narrow(wanted)
     place = _place(start) if start else None
-    branches = [_branch(label, event, narrow, place, limit) for label, event in chosen.items()]
+    branches = [_branch(label, event, narrow, wanted.q, place, limit) for label, event in chosen.items()]
     if len(branches) > 1:
         together = branches[0].union(*branches[1:], all=True)
         return _told(list(together.order_by("-pgh_created_at", "-label", "-pgh_id")[:limit]))
@@ -161,11 +162,13 @@ class _WholeRow(Func):
 
 
 def _branch(
-    label: str, event: type[AuditEvent], narrow: Q, place: tuple[datetime, int, str] | None, limit: int
+    label: str, event: type[AuditEvent], narrow: Q, q: str, place: tuple[datetime, int, str] | None, limit: int
 ) -> models.QuerySet[Any, Any]:
     rows: models.QuerySet[Any, Any] = event.objects.annotate(label=Value(label, TextField()), row=_WholeRow()).filter(
         narrow
     )
+    if q:
+        rows = rows.alias(haystack=_haystack(event)).filter(haystack__icontains=q)
     if place:
         at, number, last = place
         # The list is ordered by (time, label, number): what follows `place` in this table.
@@ -195,22 +198,17 @@ def _narrow(wanted: Wanted) -> Q:
         narrow &= Q(pgh_created_at__gte=wanted.since)
     if wanted.until:
         narrow &= Q(pgh_created_at__lt=wanted.until)
-    if wanted.q:
-        narrow &= Q(_Mentions(wanted.q))
     return narrow
 
 
-class _Mentions(Func):
-    """Whether any text in the row contains `text`, whatever its case."""
-
-    function = "jsonb_path_exists"
-    output_field = models.BooleanField()
-    conditional = True
-
-    def __init__(self, text: str) -> None:
-        pattern = json.dumps(text, ensure_ascii=False)
-        path = f'$.** ? (@ like_regex {pattern} flag "iq")'
-        super().__init__(_WholeRow(), Func(Value(path), template="%(expressions)s::jsonpath"))
+def _haystack(event: type[AuditEvent]) -> Func:
+    """Every text of an event: its fields, what they were before, and who did it."""
+    texts = [each.name for each in _fields(event) if isinstance(each, models.CharField | models.TextField)]
+    others = [each.name for each in _fields(event) if isinstance(each, models.JSONField | models.GenericIPAddressField)]
+    before = Func("pgh_before", template="(SELECT string_agg(j.value, ' ') FROM jsonb_each_text(%(expressions)s) j)")
+    who = (KeyTextTransform(name, "pgh_context") for name in ("name", "token_name"))
+    cast = (Cast(name, TextField()) for name in others)
+    return Func(Value(" "), *texts, *cast, before, *who, function="concat_ws", output_field=TextField())
 
 
 def _told(rows: list[dict[str, Any]]) -> list[Entry]:
