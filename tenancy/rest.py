@@ -97,7 +97,7 @@ class Invitations(Resource):
     @staticmethod
     def create(request: Request, **values: Any) -> Invitation:
         seat = seat_of(request)
-        team, maker = _team(), User.objects.filter(pk=seat.user_id).first()
+        team, maker = _team(), User.objects.filter(pk=seat.user_id or 0).first()
         secret = services.invitation_create(team=team, invited_by=maker, by=seat.role, **values)
         invitation = Invitation.objects.get(email=values["email"].strip().lower())
         by = maker.get_username() if maker else seat.token_name
@@ -131,7 +131,7 @@ class Tokens(Resource):
     @staticmethod
     def create(request: Request, **values: Any) -> ApiToken:
         seat = seat_of(request)
-        maker = User.objects.filter(pk=seat.user_id).first()
+        maker = User.objects.filter(pk=seat.user_id or 0).first()
         made = services.token_create(team=_team(), user=maker, by=seat.role, **values)
         token = ApiToken.objects.get(key=made.partition(".")[0])
         token.shown_once = {"token": made}  # type: ignore[attr-defined]

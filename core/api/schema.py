@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
@@ -130,7 +130,7 @@ class ResourceSchema(AutoSchema):
         if self.method == "DELETE" and self._listed():
             content = {media: {"schema": schema} for media, schema in self.get_request_serializer().items()}
             return {"content": content, "required": True}
-        body: Schema | None = super()._get_request_body(direction)
+        body: Schema | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         if body and self._resource():
             body["required"] = True
         return body
@@ -139,14 +139,16 @@ class ResourceSchema(AutoSchema):
         return str(super()._get_serializer_name(serializer, direction, bypass_extensions)).replace("Row", "")
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Schema:
-        mapped: Schema = super()._map_basic_serializer(serializer, direction)
+        mapped: Schema = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         mapped.pop("description", None)  # what Row says of itself
         if direction == "response" and self._resource():
             mapped.pop("required", None)  # `?fields=` and `?omit=` may leave any of them out
         return mapped
 
 
-def _parameter(name: str, description: str, schema: Schema, where: str = "query") -> OpenApiParameter:
+def _parameter(
+    name: str, description: str, schema: Schema, where: Literal["query", "header"] = "query"
+) -> OpenApiParameter:
     return OpenApiParameter(name, schema, where, description=description)
 
 
@@ -206,7 +208,7 @@ class _Field(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
         raise NotImplementedError
 
 
-class ChoiceSchema(_Field):
+class ChoiceSchema(_Field):  # type: ignore[no-untyped-call]
     target_class = "core.api.fields.Choice"
 
     def written(self) -> Schema:
@@ -222,7 +224,7 @@ class ChoiceSchema(_Field):
         }
 
 
-class RefSchema(_Field):
+class RefSchema(_Field):  # type: ignore[no-untyped-call]
     target_class = "core.api.fields.Ref"
 
     def written(self) -> Schema:
@@ -232,7 +234,7 @@ class RefSchema(_Field):
         return {"anyOf": [_brief(auto_schema, self.target)]}
 
 
-class RefsSchema(_Field):
+class RefsSchema(_Field):  # type: ignore[no-untyped-call]
     target_class = "core.api.fields.Refs"
 
     def written(self) -> Schema:
@@ -242,14 +244,14 @@ class RefsSchema(_Field):
         return {"type": "array", "items": _brief(auto_schema, self.target.child_relation)}
 
 
-class UrlSchema(_Field):
+class UrlSchema(_Field):  # type: ignore[no-untyped-call]
     target_class = "core.api.fields.Url"
 
     def read(self, auto_schema: AutoSchema) -> Schema:
         return {"type": "string", "format": "uri"}
 
 
-class DisplaySchema(_Field):
+class DisplaySchema(_Field):  # type: ignore[no-untyped-call]
     target_class = "core.api.fields.Display"
 
     def read(self, auto_schema: AutoSchema) -> Schema:
@@ -272,7 +274,7 @@ def _brief(auto_schema: AutoSchema, field: Any) -> Schema:
 
 
 @cache
-def brief_row(resource: type[Resource]) -> type[serializers.BaseSerializer[Any]]:
+def brief_row(resource: type[Resource]) -> type[serializers.Serializer[Any]]:
     """The serializer of a resource's brief form, for the document alone."""
     names = tuple(dict.fromkeys(("id", *resource.row.Meta.brief)))
     meta = type("Meta", (resource.row.Meta,), {"fields": names, "read_only_fields": (), "extra_kwargs": {}})

@@ -106,7 +106,7 @@ def _changeable(model: type[TeamModel]) -> models.Field[Any, Any]:
 def _another(field: models.Field[Any, Any], value: Any, rows: Rows) -> Any:
     if isinstance(field, models.ForeignKey):
         other = Rows(rows.team, "other").all()
-        return other[field.related_model].pk  # type: ignore[index]
+        return other[field.related_model].pk
     if field.choices:
         return next(key for key, _ in field.choices if key != value)
     if isinstance(field, models.GenericIPAddressField):
