@@ -28,7 +28,8 @@ def _count(world: World, route: str, parameters: str = "") -> int:
     url = f"{world.url(route, ROUTES[route], world.red)}?{NEEDS_QUERY.get(route, parameters)}"
     ask(client, "GET", url)  # what a process looks up once
     with CaptureQueriesContext(connection) as captured:
-        ask(client, "GET", url)
+        answer = ask(client, "GET", url)
+    assert answer.status_code < 500, (url, answer.content[:300])
     return sum(not query["sql"].startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")) for query in captured)
 
 
