@@ -231,7 +231,10 @@ class RefSchema(_Field):  # type: ignore[no-untyped-call]
         return _reference(self.target)
 
     def read(self, auto_schema: AutoSchema) -> Schema:
-        return {"anyOf": [_brief(auto_schema, self.target)]}
+        column = self.target.parent.Meta.model._meta.get_field(self.target.source)
+        # A row that was learned may have none where one that is written needs it.
+        nothing = [{"type": "null"}] if column.null and not self.target.allow_null else []
+        return {"anyOf": [_brief(auto_schema, self.target), *nothing]}
 
 
 class RefsSchema(_Field):  # type: ignore[no-untyped-call]
