@@ -160,8 +160,8 @@ class Installation:
             len(self.results("/api/inventory/devices/")) == 6
             and [link["state"]["value"] for link in self.results("/api/inventory/links/")] == ["up"] * 8
             and self.get("/api/inventory/half-links/")["count"] == 16
-            and len([path for path in paths if path["role"] == "path"]) == 8
-            and {path["state"] for path in paths} == {"up"}
+            and len([path for path in paths if path["role"]["value"] == "path"]) == 8
+            and {path["state"]["value"] for path in paths} == {"up"}
             and not self.open_incidents()
         )
 

@@ -136,7 +136,12 @@ def test_ten_times_the_rate_with_background_loss_opens_nothing(netops: Installat
 
 
 def test_the_one_way_style_probes_the_same_eight_paths(netops: Installation) -> None:
-    body = {"name": "out by GRE, back by routing", "agent": "dev1", "targets": ["dev2"], "policy": "all"}
+    body = {
+        "name": "out by GRE, back by routing",
+        "agent": {"name": "dev1"},
+        "targets": [{"name": "dev2"}],
+        "policy": "all",
+    }
     made = netops.call("POST", "/api/probing/campaigns/", {**body, "style": "one_way", "rate": 5})
     try:
         paths = f"/api/probing/paths/?campaign_id={made['id']}&limit=100"
