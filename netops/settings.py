@@ -162,6 +162,8 @@ DATABASES = {"default": _database("app"), "owner": _database("owner")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Nobody looks for the events that mention a row, and each index would cost every change.
 PGHISTORY_FOREIGN_KEY_FIELD = pghistory.ForeignKey(related_name="+", related_query_name="+", db_index=False)
+# Raised after each migrate, like the walls (netops/walls.py): Django would render every model again for each trigger.
+PGTRIGGER_MIGRATIONS = False
 
 REDIS_URL = home.redis_url()
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}

@@ -1,7 +1,8 @@
 """The wall in PostgreSQL, raised after every migrate from the models themselves, so that no table can be forgotten.
 
 For each TeamModel: grants for `app`, row-level security with one policy, UNIQUE (team_id, id), and for each foreign
-key to another TeamModel a second one on (team_id, …), which makes a reference into another team impossible.
+key to another TeamModel a second one on (team_id, …), which makes a reference into another team impossible. The
+triggers that write the audit trail come last, by the same reasoning.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pgtrigger
 from django.apps import apps
 from django.db import connections, models
 from django.db.backends.utils import CursorWrapper
@@ -55,6 +57,7 @@ def raise_walls(using: str, **_: Any) -> None:
             for field in model._meta.concrete_fields:
                 _pin_to_team(cursor, model, field)
         cursor.execute(DEFINERS.read_text().replace("{app}", f'"{app_role}"'))
+    pgtrigger.install(database=using)
 
 
 def _enclose(cursor: CursorWrapper, table: str) -> None:

@@ -63,7 +63,7 @@ class Installation:
         )
         threading.Thread(target=self._read, daemon=True).start()
         try:
-            wait_for("the ready line", lambda: self._seen("netops is ready") or self.process.poll() is not None, 600)
+            wait_for("the ready line", lambda: self._seen("netops is ready") or self.process.poll() is not None, 180)
             assert self._seen("netops is ready"), "\n".join(self.lines)
         except AssertionError:
             self.stop()

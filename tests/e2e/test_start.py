@@ -80,7 +80,7 @@ def test_a_broken_topology_file_is_one_sentence() -> None:
         },
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=180,
     )
     assert done.returncode == 2
     shutil.rmtree(folder)
