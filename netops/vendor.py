@@ -11,6 +11,7 @@ TARGET = ROOT / "core" / "static" / "vendor"
 FILES = (
     "@tabler/core/dist/css/tabler.min.css",
     "htmx.org/dist/htmx.min.js",
+    "idiomorph/dist/idiomorph-ext.min.js",
     "cytoscape/dist/cytoscape.min.js",
 )
 # Every icon that a template or a view names (tests/core/test_pages.py).

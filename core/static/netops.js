@@ -93,18 +93,6 @@
     open?.querySelector("summary").focus();
   });
 
-  // A part that is replaced takes the focus with it: give it to the same link of the new part.
-  let focused = null;
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    const active = document.activeElement;
-    focused = active?.matches("a[href]") && event.detail.target.contains(active) ? active.getAttribute("href") : null;
-  });
-  document.addEventListener("htmx:afterSwap", () => {
-    if (!focused || document.activeElement !== body) return;
-    document.querySelector(`main a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    focused = null;
-  });
-
   // A session that ended answers with the sign-in page: go there, instead of showing it inside this one.
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (new URL(event.detail.xhr.responseURL || location.href).pathname === "/sign-in/") {

@@ -4,13 +4,15 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 FOREVER_MS = 25_000
+# htmx writes to the console that a refresh was given up for what somebody asked for.
+GAVE_WAY = ("htmx:afterRequest, ", "htmx:sendAbort, ")
 SECTIONS = ("Overview", "Topology", "Paths", "Incidents", "Devices", "Links")
 
 
@@ -32,7 +34,7 @@ def page(browser: Browser, netops: Installation, request: pytest.FixtureRequest)
     context.set_default_timeout(FOREVER_MS)
     page = context.new_page()
     said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    page.on("console", lambda message: message.text.startswith(GAVE_WAY) or said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto("/")
     page.get_by_label("User name").fill("demo")
@@ -87,6 +89,37 @@ def test_paths_are_all_up_with_round_trips(page: Page) -> None:
     page.get_by_role("link", name="Cover loops").click()
     expect(page.locator("#listing")).to_contain_text("Loops probed besides the paths")
     assert "role=cover" in page.url
+
+
+def test_a_choice_outlives_a_refresh_that_was_under_way(page: Page) -> None:
+    go(page, "Paths")
+    page.get_by_role("link", name="Cover loops").wait_for()
+    held: list[Route] = []
+    page.route(lambda url: "role=" not in url, lambda route: held.append(route))
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('netops:paths'))")
+    page.wait_for_timeout(200)
+    assert held
+    page.get_by_role("link", name="Cover loops").click()
+    expect(page.locator("#listing")).to_contain_text("Loops probed besides the paths")
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    page.wait_for_timeout(1000)
+    expect(page.locator("#listing")).to_contain_text("Loops probed besides the paths")
+
+
+def test_a_refresh_under_a_pressed_button_takes_neither_click_nor_focus(page: Page) -> None:
+    go(page, "Paths")
+    link = page.get_by_role("link", name="Cover loops")
+    link.hover()
+    page.mouse.down()
+    expect(link).to_be_focused()
+    with page.expect_response(lambda answer: answer.request.headers.get("hx-request") == "true"):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('netops:paths'))")
+    page.wait_for_timeout(300)
+    expect(link).to_be_focused()
+    page.mouse.up()
+    expect(page.locator("#listing")).to_contain_text("Loops probed besides the paths")
 
 
 def test_search_narrows_while_typing_and_goes_into_the_address(page: Page) -> None:
