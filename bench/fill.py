@@ -33,6 +33,7 @@ PLACES = (
 PER_DEVICE = 10
 
 # A team's first device is core-ams-1, the next edge-ams-2; `n` runs over all teams. Team 1 owns half of them.
+# Each place has a /16 for its interfaces, as address plans have.
 ROWS = """
 CREATE TEMPORARY TABLE made AS
     SELECT n, CASE WHEN n <= {devices} / 2 THEN 1 ELSE 2 + n % ({teams} - 1) END AS team,
@@ -56,7 +57,8 @@ INSERT INTO inventory_device (id, team_id, name, sort_key, status, site_id, role
         JOIN inventory_devicerole r ON r.team_id = m.team AND r.name = m.role
         JOIN inventory_devicetype t ON t.team_id = m.team ORDER BY n;
 INSERT INTO inventory_interface (team_id, device_id, name, address, learned)
-    SELECT team, n, 'xe-0/' || port / 4 || '/' || port % 4, '172.16.0.0'::inet + n * {ports} + port, false
+    SELECT team, n, 'xe-0/' || port / 4 || '/' || port % 4, '10.0.0.0'::inet + ((16 + n / {n_roles} % {n_places}) << 16)
+        + (n / {n_roles} / {n_places} * {n_roles} + n % {n_roles}) * {ports} + port, false
     FROM made, generate_series(0, {ports} - 1) port ORDER BY n, port;
 """
 

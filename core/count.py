@@ -39,10 +39,14 @@ def counted(queryset: QuerySet[Any]) -> int:
     return count
 
 
+def counted_to(queryset: QuerySet[Any], most: int) -> int:
+    """The number of its rows, `most` + 1 where there are more: then it is known before all have been looked at."""
+    return queryset.order_by()[: most + 1].count()
+
+
 def page_of(ordered: QuerySet[Any], offset: int, limit: int) -> QuerySet[Any]:
     """`limit` rows from `offset`. A deep page is found by its ids first, which an index alone gives: the rows before
     it are not read, and nothing is joined to them."""
     if offset < DEEP:
         return ordered[offset : offset + limit]
-    ids = list(ordered.values_list("pk", flat=True)[offset : offset + limit])
-    return ordered.filter(pk__in=ids)
+    return ordered.filter(pk__in=ordered.values("pk")[offset : offset + limit])

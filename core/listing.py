@@ -8,10 +8,12 @@ from urllib.parse import urlencode
 from django.db import models
 from django.http import HttpRequest
 
-from core.count import counted
+from core.count import counted, counted_to
 from core.search import matching
 
 PER_PAGE = 50
+# Nobody turns more pages of what was found; a letter more finds less.
+MOST_FOUND = 1000
 
 
 def as_rows(queryset: models.QuerySet[Any, Any]) -> list[dict[str, Any]]:
@@ -61,12 +63,16 @@ class Listing:
         self.sort = wanted if wanted.removeprefix("-") in names else self.default or names[0]
         self.rows: list[dict[str, Any]] = []
         self.count = self.page = 0
+        self.more = False
 
     def fill(self, queryset: models.QuerySet[Any], *fields: str) -> "Listing":
         """Count and fetch: two queries, whatever the number of rows."""
         if self.q:
             queryset = matching(queryset, self.search, self.q)
-        self.count = counted(queryset)
+            found = counted_to(queryset, MOST_FOUND)
+            self.count, self.more = min(found, MOST_FOUND), found > MOST_FOUND
+        else:
+            self.count = counted(queryset)
         text = self.request.GET.get("page", "1")
         wanted = int(text) if text.isdecimal() and len(text) < 9 else 1
         self.page = min(max(wanted, 1), self.pages)

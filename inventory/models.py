@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import models
 
-from core.search import haystack_index, haystack_of
+from core.search import address_index, haystack_index, haystack_of
 from core.secrets import SecretField
 from core.text import natural_key
 from tenancy.audit import tracked
@@ -201,7 +201,7 @@ class Device(Named):
     first_seen = models.DateTimeField(auto_now_add=True)
     changed = models.DateTimeField()
     searched = ("name", "igp_router_id", "router_id")
-    haystack = haystack_of("name", "igp_router_id", hosts=["router_id"])
+    haystack = haystack_of("name", "igp_router_id")
 
     class Meta(TeamModel.Meta):
         constraints = [
@@ -213,6 +213,7 @@ class Device(Named):
         indexes = [
             models.Index(fields=["team", "sort_key", "id"], name="device_order"),
             haystack_index("device_search"),
+            address_index("router_id", "device_address"),
         ]
 
 
@@ -226,11 +227,11 @@ class Interface(TeamModel):
     name = models.CharField(max_length=60)
     address = models.GenericIPAddressField(null=True, blank=True)
     searched = ("name", "address")
-    haystack = haystack_of("name", hosts=["address"])
+    haystack = haystack_of("name")
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "device", "name"], name="interface_name")]
-        indexes = [haystack_index("interface_search")]
+        indexes = [haystack_index("interface_search"), address_index("address", "interface_address")]
 
     def __str__(self) -> str:
         return self.name

@@ -4,7 +4,8 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from core.listing import as_rows
 from inventory.models import Device, HalfLink, Interface, Link, Topology, TopologyEvent, TopologySource
@@ -24,9 +25,12 @@ HALF_FIELDS = (
 
 
 def device_rows() -> QuerySet[Any]:
-    """Devices with how many half-links they have and how many of these are up."""
+    """Devices with how many half-links they have and how many of these are up, counted for the rows asked for alone."""
+    halves = (
+        HalfLink.objects.filter(device=OuterRef("pk")).order_by().values("device").annotate(n=Count("pk")).values("n")
+    )
     return Device.objects.annotate(
-        links=Count("half_links"), links_up=Count("half_links", filter=Q(half_links__up=True))
+        links=Coalesce(Subquery(halves), 0), links_up=Coalesce(Subquery(halves.filter(up=True)), 0)
     )
 
 

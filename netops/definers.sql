@@ -97,23 +97,47 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     ) AS waiting (inbox, oldest) WHERE oldest IS NOT NULL
 $$;
 
--- Ids of rows of the team in scope whose haystack contains a text, `most` (10,000) at most: none without a team, and the team
--- is never an argument. The first LIKE is for the trigrams (core/search.py), the second says what really matches.
-CREATE OR REPLACE FUNCTION netops_search(kind text, wanted text, most bigint) RETURNS TABLE (id bigint)
+-- Ids of the rows of the team in scope whose haystack contains a text or whose address begins with it; NULL where more
+-- than `most` (10,000) do, or one in 40 of the first 2,000, of which a page is found sooner by looking at each. None
+-- without a team, and the team is never an argument. The first LIKE is for the trigrams (core/search.py), the second says
+-- what really matches.
+DROP FUNCTION IF EXISTS netops_search(text, text, bigint);
+CREATE FUNCTION netops_search(kind text, wanted text, most bigint) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
 DECLARE
     signs CONSTANT text := ' -./:_';
     letters CONSTANT text := 'UVWXYZ';
     team CONSTANT bigint := NULLIF(current_setting('netops.team', true), '')::bigint;
     capitals CONSTANT text := replace(replace(upper(wanted), '\', '\\'), '%', '\%');
+    contained CONSTANT text := '%' || replace(capitals, '_', '\_') || '%';
+    begun CONSTANT text := CASE WHEN wanted ~* '^[0-9a-f.:]+$' THEN lower(wanted) || '%' END;
+    address CONSTANT text := CASE kind WHEN 'device' THEN 'router_id' WHEN 'interface' THEN 'address' END;
+    early CONSTANT text := 'SELECT count(*) >= 50 FROM (SELECT * FROM %I WHERE team_id = $1 ORDER BY id LIMIT 2000) early';
+    found bigint[];
+    addressed bigint[];
+    dense boolean;
 BEGIN
     IF kind IS NULL OR kind NOT IN ('device', 'interface', 'link') THEN
         RAISE EXCEPTION 'Only device, interface and link can be searched.';
     END IF;
-    RETURN QUERY EXECUTE format(
-        'SELECT t.id FROM %I t WHERE t.team_id = $1 AND translate(t.haystack, %L, %L) LIKE $2 AND t.haystack LIKE $3 LIMIT $4',
-        'inventory_' || kind, signs, letters)
-    USING team, '%' || translate(capitals, signs, letters) || '%', '%' || replace(capitals, '_', '\_') || '%', least(most, 10000);
+    EXECUTE format(early || ' WHERE haystack LIKE $2', 'inventory_' || kind) INTO dense USING team, contained;
+    IF NOT dense AND begun IS NOT NULL AND address IS NOT NULL THEN
+        EXECUTE format(early || ' WHERE host(%I) LIKE $2', 'inventory_' || kind, address) INTO dense USING team, begun;
+    END IF;
+    IF dense THEN
+        RETURN NULL;
+    END IF;
+    IF begun IS NOT NULL AND address IS NOT NULL THEN
+        EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM %I WHERE team_id = $1 AND host(%I) LIKE $2 LIMIT $3) few',
+            'inventory_' || kind, address)
+        INTO addressed USING team, begun, least(most, 10000) + 1;
+    END IF;
+    EXECUTE format(
+        'SELECT array_agg(id) FROM (SELECT id FROM %I WHERE team_id = $1 AND translate(haystack, %L, %L) LIKE $2'
+        ' AND haystack LIKE $3 LIMIT $4) few', 'inventory_' || kind, signs, letters)
+    INTO found USING team, '%' || translate(capitals, signs, letters) || '%', contained, least(most, 10000) + 1;
+    found := coalesce(addressed, '{}') || coalesce(found, '{}');
+    RETURN CASE WHEN cardinality(found) <= least(most, 10000) THEN found END;
 END
 $$;
 

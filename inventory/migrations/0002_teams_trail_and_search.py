@@ -953,8 +953,6 @@ class Migration(migrations.Migration):
                         models.F("name"),
                         models.Value("\n"),
                         models.F("igp_router_id"),
-                        models.Value("\n"),
-                        models.Func(models.F("router_id"), function="HOST", output_field=models.TextField()),
                         output_field=models.TextField(),
                     )
                 ),
@@ -966,14 +964,7 @@ class Migration(migrations.Migration):
             name="haystack",
             field=models.GeneratedField(
                 db_persist=True,
-                expression=django.db.models.functions.text.Upper(
-                    django.db.models.functions.text.Concat(
-                        models.F("name"),
-                        models.Value("\n"),
-                        models.Func(models.F("address"), function="HOST", output_field=models.TextField()),
-                        output_field=models.TextField(),
-                    )
-                ),
+                expression=django.db.models.functions.text.Upper(models.F("name")),
                 output_field=models.TextField(),
             ),
         ),
@@ -1035,6 +1026,28 @@ class Migration(migrations.Migration):
                     name="gin_trgm_ops",
                 ),
                 name="device_search",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="device",
+            index=models.Index(
+                models.F("team"),
+                django.contrib.postgres.indexes.OpClass(
+                    models.Func(models.F("router_id"), function="HOST", output_field=models.TextField()),
+                    name="text_pattern_ops",
+                ),
+                name="device_address",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="interface",
+            index=models.Index(
+                models.F("team"),
+                django.contrib.postgres.indexes.OpClass(
+                    models.Func(models.F("address"), function="HOST", output_field=models.TextField()),
+                    name="text_pattern_ops",
+                ),
+                name="interface_address",
             ),
         ),
     ]

@@ -6,11 +6,12 @@ import pytest
 from django.core.cache import cache
 from django.core.cache.backends.redis import RedisCache
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from core import count
-from core.count import counted, page_of
+from core import count, listing
+from core.count import counted, counted_to, page_of
 from core.scope import team_scope
 from inventory.models import Device, sorted_name
 from tenancy.models import Team
@@ -81,3 +82,15 @@ def test_a_deep_page_is_the_same_page(teams: tuple[Team, Team], monkeypatch: pyt
             assert names(Device.objects.distinct().order_by("sort_key", "pk"), offset) == wanted
             backwards = [f"R{n}" for n in reversed(range(30))][offset : offset + 7]
             assert names(Device.objects.order_by("-sort_key", "-pk"), offset) == backwards
+
+
+def test_what_was_searched_is_counted_so_far_and_said_so(
+    teams: tuple[Team, Team], alice_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with team_scope(teams[0].pk):
+        assert [counted_to(Device.objects.order_by("name"), most) for most in (29, 30, 31)] == [30, 30, 30]
+    monkeypatch.setattr(listing, "MOST_FOUND", 20)
+    searched, more = (alice_client.get(f"/t/red/devices/?q={q}").content.decode() for q in ("R1", "R"))
+    assert "of 11</p>" in searched
+    assert "of more than 20</p>" in more
+    assert "of 30</p>" in alice_client.get("/t/red/devices/").content.decode()

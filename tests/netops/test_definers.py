@@ -157,15 +157,18 @@ def test_a_search_gives_ids_of_the_team_in_scope_alone(team: Team, other_team: T
     for each in (team, other_team):
         with team_scope(each.pk):
             ids[each.pk] = [
-                (Device.objects.create(**sorted_name(f"quagga-{n}"), changed=timezone.now()).pk,) for n in (1, 2)
+                Device.objects.create(**sorted_name(f"quagga-{n}"), router_id=f"10.77.0.{n}", changed=timezone.now()).pk
+                for n in (1, 2)
             ]
-    asked = "SELECT id FROM netops_search(%s, %s, %s) ORDER BY id"
-    assert _query(asked, "device", "quagga", 10) == []
+    asked = "SELECT netops_search(%s, %s, %s)"
+    assert _query(asked, "device", "quagga", 10) == [([],)]
     for each in (team, other_team):
         with team_scope(each.pk):
-            assert _query(asked, "device", "Quagga-", 10) == ids[each.pk]
-            assert len(_query(asked, "device", "quagga", 1)) == 1
-            assert _query(asked, "device", "qua%a", 10) == _query(asked, "device", "quagga_", 10) == []
+            for text in ("Quagga-", "10.77"):
+                assert sorted(_query(asked, "device", text, 10)[0][0]) == ids[each.pk]
+                assert _query(asked, "device", text, 1) == [(None,)]
+            for text in ("qua%a", "quagga_", "0.77", "10_77", "%"):
+                assert _query(asked, "device", text, 10) == [([],)]
             for kind in ("team", "device; SELECT 1", "DEVICE", "deviceauditevent", ""):
                 with pytest.raises(DatabaseError, match="can be searched"), transaction.atomic():
                     _query(asked, kind, "quagga", 10)
