@@ -34,7 +34,7 @@ def page(browser: Browser, netops: Installation, request: pytest.FixtureRequest)
     context.set_default_timeout(FOREVER_MS)
     page = context.new_page()
     said: list[str] = []
-    page.on("console", lambda message: message.text.startswith(GAVE_WAY) or said.append(message.text))
+    page.on("console", lambda message: said.extend([] if message.text.startswith(GAVE_WAY) else [message.text]))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto("/")
     page.get_by_label("User name").fill("demo")
