@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any, NoReturn
 
 U32 = 2**32 - 1
@@ -49,12 +50,25 @@ class Fields:
             self.refuse(name, f"a number from {low:g} to {high:g}")
         return float(value)
 
-    def text(self, name: str, limit: int = 255) -> str:
+    def text(self, name: str, limit: int = 255, *, empty: bool = False) -> str:
         """Printable only: what a peer says ends up in logs, terminals and database columns."""
         value = self._fields.get(name)
-        if not isinstance(value, str) or not 0 < len(value) <= limit or not value.isprintable():
-            self.refuse(name, f"printable text of 1 to {limit} characters")
+        low = 0 if empty else 1
+        if not isinstance(value, str) or not low <= len(value) <= limit or not value.isprintable():
+            self.refuse(name, f"printable text of {low} to {limit} characters")
         return value
+
+    def boolean(self, name: str) -> bool:
+        value = self._fields.get(name)
+        if not isinstance(value, bool):
+            self.refuse(name, "true or false")
+        return value
+
+    def uuid(self, name: str) -> uuid.UUID:
+        try:
+            return uuid.UUID(self.text(name, 36))
+        except ValueError:
+            self.refuse(name, "a UUID")
 
     def octets(self, name: str, low: int, high: int) -> bytes:
         """A string of hexadecimal digits for low to high bytes."""
@@ -72,6 +86,10 @@ class Fields:
         if not isinstance(value, list) or len(value) > limit:
             self.refuse(name, f"a list of at most {limit}")
         return value
+
+    def objects(self, name: str, limit: int) -> list[Fields]:
+        """A list of JSON objects, each with its place in what is said of it."""
+        return [Fields(each, f"{self._what}: {name}[{at}]") for at, each in enumerate(self.array(name, limit))]
 
     def mapping(self, name: str, limit: int) -> dict[str, Any]:
         value = self._fields.get(name)

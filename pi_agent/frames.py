@@ -145,14 +145,10 @@ class Hello(_Message):
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
-        try:
-            boot = uuid.UUID(fields.text("boot", 36))
-        except ValueError:
-            fields.refuse("boot", "a UUID")
         return cls(
             key=fields.octets("key", 32, 32),
             signature=fields.octets("signature", 64, 64),
-            boot=boot,
+            boot=fields.uuid("boot"),
             hostname=fields.text("hostname"),
             software=fields.text("software", 64),
             addresses=_addresses(fields),
