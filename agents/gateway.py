@@ -8,13 +8,15 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from agents import services
+from agents import services, tls
 from agents.link import GRACE_S, HANDSHAKE_S, Ended, Link, Receive, Refused, Send, in_thread
+from pi_agent.enrolment import ENROL_PATH, HEARTBEAT_PATH, REGISTER_PATH
 from pi_agent.frames import MAX_FRAME, FrameError
 
 if TYPE_CHECKING:
@@ -22,18 +24,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("netops.gateway")
 
-PING_S = 15.0
+PING_S = 30.0
+
+
+WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH)
+"""Answered as by `web`: an agent needs one address only, and knows its key."""
+PROVE_S = 5.0
+"""Within this time an older link has to answer, or a link of another boot takes its place."""
 
 
 class Gateway:
-    """ASGI application: a link on the WebSocket path /link, nothing else. At most one link an agent."""
+    """ASGI application: a link on the WebSocket path /link, WEB_PATHS, nothing else. At most one link an agent."""
 
-    def __init__(self) -> None:
+    def __init__(self, web: Callable[..., Awaitable[None]]) -> None:
+        self._web = web
         self._links: dict[int, Link] = {}
         self._partings: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] in WEB_PATHS:
+            await self._web(scope, receive, send)
+        elif scope["type"] == "http":
             await send({"type": "http.response.start", "status": 404, "headers": []})
             await send({"type": "http.response.body", "body": b""})
         elif scope["type"] == "websocket":
@@ -47,7 +58,9 @@ class Gateway:
     async def _link(self, link: Link) -> None:
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                await link.introduce()
+                await link.identify()
+                await self._make_way(link)
+                await link.open()
             if older := self._links.get(link.agent_id):
                 older.replace()
             self._links[link.agent_id] = link
@@ -68,6 +81,14 @@ class Gateway:
             await link.refuse("server", "The server cannot serve this link now: try again.")
         finally:
             self._part(link)
+
+    async def _make_way(self, link: Link) -> None:
+        """A link of the same boot is the same machine, back after its network dropped the old one. One of another boot
+        is a machine that started again, unless the old link still answers: then it is a second machine with one key."""
+        older = self._links.get(link.agent_id)
+        if older and older.boot != link.boot and await older.answers(PROVE_S):
+            await link.clash()
+            raise Refused("clone", "Another machine uses this key now: enrol this one with a key of its own.")
 
     def _part(self, link: Link) -> None:
         if self._links.get(link.agent_id) is link:
@@ -96,7 +117,11 @@ def main() -> int:
         where = f"{host} port {port}" if error.filename is None else str(path)
         print(f"netops: the gateway cannot listen on {where} ({error.strerror}): {_fix(port)}", file=sys.stderr)
         return 1
-    server = _server(unix, f"{host}:{port} and {path}")
+    try:
+        server = _server(unix, f"{host}:{port} and {path}")
+    except OSError as error:
+        print(f"netops: the gateway has no key ({error}): see NETOPS_DATA/gateway.pem.", file=sys.stderr)
+        return 1
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what a stranger sends must not fill the log
     # uvicorn raises the signal again when it is done, for these handlers: the end is a clean one.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,6 +133,7 @@ def main() -> int:
 
 def _server(unix: socket.socket, where: str) -> uvicorn.Server:
     import uvicorn
+    from django.core.asgi import get_asgi_application
 
     from core.roles import keep_beating
 
@@ -127,21 +153,22 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
             )
             return protocol
 
-    return Server(
-        uvicorn.Config(
-            Gateway(),
-            loop="uvloop",
-            ws="websockets-sansio",
-            ws_max_size=MAX_FRAME,
-            ws_ping_interval=PING_S,
-            ws_ping_timeout=PING_S,
-            ws_per_message_deflate=False,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=5,
-        )
+    config = uvicorn.Config(
+        Gateway(get_asgi_application()),
+        loop="uvloop",
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
     )
+    config.load()
+    config.ssl = tls.server_context()
+    return Server(config)
 
 
 def _unix_server(path: Path) -> socket.socket:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -16,8 +17,21 @@ from django.db import connection
 from agents import services
 from agents.models import agent_of_key
 from core.scope import acting, team_scope
-from pi_agent.frames import PROTOCOL, Challenge, Error, Frame, FrameError, Hello, Type, Welcome, ack, signed_message
+from pi_agent.frames import (
+    OLDEST,
+    PROTOCOL,
+    Challenge,
+    Error,
+    Frame,
+    FrameError,
+    Hello,
+    Type,
+    Welcome,
+    ack,
+    signed_message,
+)
 from pi_agent.identity import verify
+from pi_agent.registration import Registration
 
 log = logging.getLogger("netops.gateway")
 
@@ -73,27 +87,52 @@ class Link:
         self._send_event = send
         self.team_id = self.agent_id = self.epoch = 0
         self._name = ""
+        self._hello: Hello
+        self.boot = uuid.UUID(int=0)
+        self._heard = asyncio.Event()
         self._replaced = asyncio.Event()
         self._news = asyncio.Event()
         self._pushed: dict[int, int] = {}
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue(maxsize=BATCH)
 
-    async def introduce(self) -> None:
-        """CHALLENGE, HELLO, WELCOME; raises Refused, FrameError or Ended. Nothing says why a key is not let in."""
+    async def identify(self) -> None:
+        """CHALLENGE, HELLO; raises Refused, FrameError or Ended. Nothing says why a key is not let in."""
         nonce = os.urandom(32)
-        await self._send(Challenge((PROTOCOL, PROTOCOL), nonce).frame())
+        await self._send(Challenge((OLDEST, PROTOCOL), nonce).frame())
         hello = Hello.parse(await self._receive())
-        if hello.version != PROTOCOL:
-            raise Refused("version", f"This server speaks version {PROTOCOL} of the link: update the older side.")
+        if not OLDEST <= hello.version <= PROTOCOL:
+            raise Refused(
+                "version", f"This server speaks versions {OLDEST} to {PROTOCOL} of the link: update the older side."
+            )
         if not verify(hello.key, hello.signature, signed_message(nonce, hello.key)):
             raise Refused("auth", "This key is not enrolled.")
         found = await in_thread(None, agent_of_key, hello.key.hex())
         if found is None:
             raise Refused("auth", "This key is not enrolled.")
         self.team_id, self.agent_id = found
-        opened = await in_thread(self.team_id, services.link_open, agent_id=self.agent_id, hello=hello)
+        self._hello, self.boot = hello, hello.boot
+
+    async def open(self) -> None:
+        """WELCOME, under an epoch of its own; raises StaleLink where the agent was removed meanwhile."""
+        opened = await in_thread(self.team_id, services.link_open, agent_id=self.agent_id, hello=self._hello)
         self.epoch, self._name = opened.epoch, opened.name
-        await self._send(Welcome(opened.name, opened.streams, WINDOW).frame())
+        await self._send(Welcome(opened.name, opened.streams, WINDOW, self._hello.version).frame())
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether the agent at the other end says anything within that time; version 1 knows no PING: what it sends
+        by itself counts."""
+        self._heard.clear()
+        if self._hello.version > 1:
+            await self._send(Frame(Type.PING))
+        try:
+            await asyncio.wait_for(self._heard.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def clash(self) -> None:
+        """This link's key is in use by a machine that is there."""
+        await in_thread(self.team_id, services.key_clash, agent_id=self.agent_id, hello=self._hello)
 
     def replace(self) -> None:
         """A newer link of the same agent is here."""
@@ -135,15 +174,27 @@ class Link:
     async def _read(self) -> None:
         while True:
             frame = await self._receive()
+            self._heard.set()
             match frame.type:
                 case Type.DATA:
                     await self._inbox.put(frame)
-                case Type.ACK:
+                case Type.ACK | Type.PONG:
                     pass  # of a plan: what counts is that reports come under its version
+                case Type.REGISTER:
+                    await self._register(frame)
                 case Type.ERROR:
                     await self._refused(frame)
                 case _:
                     raise FrameError(f"a {frame.type.name} frame came out of turn")
+
+    async def _register(self, frame: Frame) -> None:
+        await in_thread(
+            self.team_id,
+            services.link_register,
+            agent_id=self.agent_id,
+            epoch=self.epoch,
+            registration=Registration.parse(frame.payload),
+        )
 
     async def _refused(self, frame: Frame) -> None:
         error = Error.parse(frame)

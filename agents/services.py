@@ -16,6 +16,8 @@ from agents.streams import streams
 from core.live import publish
 from core.scope import current_team_id
 from pi_agent.frames import FrameError, Hello
+from pi_agent.registration import Registration
+from ticketing.services import incident_report
 
 SILENT_S = 30
 """After so long without a beat an agent is offline, whatever became of its gateway. Gateways beat every 5 s."""
@@ -83,6 +85,30 @@ def link_beat(*, agent_id: int, epoch: int) -> None:
     """The link is alive; raises StaleLink when it is no longer the agent's."""
     if not Agent.objects.filter(pk=agent_id, epoch=epoch).update(last_seen=timezone.now(), online=True):
         raise StaleLink
+
+
+def link_register(*, agent_id: int, epoch: int, registration: Registration) -> None:
+    """What the agent says of its machine; raises StaleLink."""
+    agent = Agent.objects.filter(pk=agent_id, epoch=epoch).first()
+    if agent is None:
+        raise StaleLink
+    agent.hostname = registration.hostname
+    agent.addresses = {one.name: list(one.addresses) for one in registration.interfaces}
+    agent.save(update_fields=["hostname", "addresses"])
+
+
+def key_clash(*, agent_id: int, hello: Hello) -> None:
+    """A second machine came with this agent's key while the first one answered: one incident until somebody acts."""
+    agent = Agent.objects.get(pk=agent_id)
+    incident_report(
+        kind="agent",
+        element=f"agent:{agent_id}:key",
+        source="agents",
+        title=f"Two machines use the key of agent {agent.name}",
+        evidence={"hostname": hello.hostname, "addresses": hello.addresses},
+        severity="warning",
+        reason=f"{hello.hostname} came with the key of {agent.name}, which answers from elsewhere",
+    )
 
 
 def link_closed(*, agent_id: int, epoch: int) -> None:

@@ -1,6 +1,7 @@
 """Django settings, from the environment (every variable starts with NETOPS_) or from the files under NETOPS_DATA."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,11 @@ SECRETS_KEYS = home.secrets_keys
 DEBUG = _flag("NETOPS_DEBUG")
 PUBLIC_URL = (os.environ.get("NETOPS_PUBLIC_URL") or f"http://127.0.0.1:{home.port('web')}").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
+# Where agents reach the gateway. NETOPS_GATEWAY_PIN: a proxy ends TLS before it, with this key (SHA-256, base64).
+GATEWAY_URL = os.environ.get("NETOPS_GATEWAY_URL") or f"wss://{_public.hostname}:{GATEWAY_PORT}/link"
+GATEWAY_PIN = os.environ.get("NETOPS_GATEWAY_PIN", "")
+if GATEWAY_PIN and not re.fullmatch(r"[0-9A-Za-z+/]{43}=", GATEWAY_PIN):
+    home.fail("NETOPS_GATEWAY_PIN must be the base64 of a SHA-256: docs/operations.md has the command that prints it.")
 ALLOWED_HOSTS = [
     "127.0.0.1",
     "localhost",

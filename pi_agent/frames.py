@@ -1,8 +1,9 @@
 """The link's frames: one binary WebSocket message is one frame, `type u8, stream u32, offset u64, payload`.
 
 The server opens with CHALLENGE, the agent answers HELLO, the server WELCOME; then DATA and ACK flow both
-ways. Offsets are counted per stream and direction; an ACK carries the next offset expected. An ERROR on
-stream 0 ends the link, on another stream it only refuses what came on that stream.
+ways, and the agent says with REGISTER what machine it runs on. Offsets are counted per stream and direction;
+an ACK carries the next offset expected. An ERROR on stream 0 ends the link, on another stream it only refuses
+what came on that stream.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pi_agent.fields import U32, U64, Fields, FrameError
 
 __all__ = ["Challenge", "Error", "Frame", "FrameError", "Hello", "Type", "Welcome", "ack", "signed_message"]
 
-PROTOCOL = 1
+PROTOCOL = 2
+OLDEST = 1
+"""Of the versions this code still speaks. 2 added REGISTER, PING and PONG."""
 MAX_INTERFACES = 256
 MAX_ADDRESSES = 64
 """Of one interface."""
@@ -38,6 +41,11 @@ class Type(enum.IntEnum):
     DATA = 4
     ACK = 5
     ERROR = 6
+    REGISTER = 7
+    """A Registration (pi_agent/registration.py), as often as it changes; only the newest counts."""
+    PING = 8
+    """Answered with PONG at once: the other end wants to know whether the agent itself is there."""
+    PONG = 9
 
 
 @dataclass(frozen=True, slots=True)

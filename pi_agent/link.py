@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import socket
@@ -14,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import WebSocketException
 
 from pi_agent import __version__
 from pi_agent.addresses import interface_addresses
@@ -23,6 +22,7 @@ from pi_agent.frames import (
     MAX_ADDRESSES,
     MAX_FRAME,
     MAX_INTERFACES,
+    OLDEST,
     PROBING,
     PROTOCOL,
     Challenge,
@@ -37,12 +37,16 @@ from pi_agent.frames import (
 )
 from pi_agent.identity import Identity
 from pi_agent.outbox import Outbox
+from pi_agent.pinning import check_pin, pinned_context
+from pi_agent.registration import Registration
 
 log = logging.getLogger("pi_agent.link")
 
 BACKOFF = (0.1, 15.0)
 """Seconds: the first and the longest bound of the full-jitter back-off."""
 HANDSHAKE_TIMEOUT = 10.0
+PING_S = 60.0
+"""The server asks each 30 s; a ping of our own finds a dead path where only that way is lost."""
 
 
 class Refused(Exception):
@@ -85,20 +89,30 @@ class Link:
         on_plan: PlanHandler,
         outbox: Outbox,
         backoff: tuple[float, float] = BACKOFF,
+        pin: bytes | None = None,
     ) -> None:
+        """`pin`: SHA-256 of the server's SubjectPublicKeyInfo; without, wss:// trusts what this machine trusts."""
         self.outbox = outbox
         self._url = check_url(url)
         self._identity = identity
         self._on_plan = on_plan
         self._backoff = backoff
+        self._pin = pin
         self._boot = boot_id()
         self._news = asyncio.Event()
         self._dropped = 0  # as last logged
+        self._registration: bytes | None = None
+        self._registration_news = asyncio.Event()
 
     def deliver(self, report: bytes) -> None:
         """Queue one report; from the event loop's thread."""
         self.outbox.append(report)
         self._news.set()
+
+    def register(self, registration: Registration) -> None:
+        """What the server is to know of this machine, now and on every new link; from the event loop's thread."""
+        self._registration = registration.to_json()
+        self._registration_news.set()
 
     async def run(self) -> None:
         """For ever; whatever ends a connection is logged in one line, and the next one is tried."""
@@ -125,9 +139,12 @@ class Link:
             "max_size": MAX_FRAME,
             "open_timeout": HANDSHAKE_TIMEOUT,
             "close_timeout": 1,
+            "ping_interval": PING_S,
         }
         if self._url.startswith("unix:"):
             return unix_connect(self._url.removeprefix("unix:"), "ws://localhost/link", **options)
+        if self._pin is not None:
+            options["ssl"] = pinned_context()
         return connect(self._url, **options)
 
     async def _serve(self, socket_: ClientConnection) -> None:
@@ -139,25 +156,31 @@ class Link:
         raise Refused("the server closed the link")
 
     async def _converse(self, socket_: ClientConnection) -> None:
+        if self._pin is not None and not self._url.startswith("unix:"):
+            check_pin(socket_.transport.get_extra_info("ssl_object"), self._pin)
         async with asyncio.timeout(HANDSHAKE_TIMEOUT):
             welcome = await self._introduce(socket_)
         self.outbox.resume(welcome.streams.get(PROBING, 0))
         log.info("link to %s is up: agent %s", self._url, welcome.agent)
-        sender = asyncio.create_task(self._send_reports(socket_, welcome.window))
+        senders = [asyncio.create_task(self._send_reports(socket_, welcome.window))]
+        if welcome.version > 1:
+            senders.append(asyncio.create_task(self._send_registrations(socket_)))
         try:
             async for message in socket_:
                 await self._receive(socket_, Frame.decode(message))
         finally:
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
-                await sender
+            for sender in senders:
+                sender.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
 
     async def _introduce(self, socket_: ClientConnection) -> Welcome:
         """CHALLENGE, HELLO, WELCOME."""
         challenge = Challenge.parse(_expect(await socket_.recv()))
         low, high = challenge.versions
-        if not low <= PROTOCOL <= high:
-            raise FrameError(f"the server speaks versions {low} to {high}, this agent {PROTOCOL}; update the older")
+        version = min(high, PROTOCOL)
+        if version < max(low, OLDEST):
+            spoken = f"{OLDEST} to {PROTOCOL}"
+            raise FrameError(f"the server speaks versions {low} to {high}, this agent {spoken}; update the older")
         key = self._identity.public
         hello = Hello(
             key=key,
@@ -167,6 +190,7 @@ class Link:
             software=__version__,
             addresses=_own_addresses(),
             streams={PROBING: self.outbox.first},
+            version=version,
         )
         await socket_.send(hello.frame().encode())
         return Welcome.parse(_expect(await socket_.recv()))
@@ -178,6 +202,8 @@ class Link:
                 self._news.set()
             case Frame(Type.DATA, stream=stream) if stream == PROBING:
                 await socket_.send(self._take_plan(frame).encode())
+            case Frame(Type.PING):
+                await socket_.send(Frame(Type.PONG).encode())
             case Frame(Type.ERROR):
                 _expect_error(frame)
             case Frame(Type.DATA):
@@ -203,6 +229,14 @@ class Link:
                 self._dropped = self.outbox.dropped
                 log.warning("%d reports were dropped so far: the queue was full", self._dropped)
             await self._news.wait()
+
+    async def _send_registrations(self, socket_: ClientConnection) -> None:
+        """The newest, at once and after each change."""
+        while True:
+            self._registration_news.clear()
+            if self._registration is not None:
+                await socket_.send(Frame(Type.REGISTER, payload=self._registration).encode())
+            await self._registration_news.wait()
 
 
 def _own_addresses() -> dict[str, list[str]]:

@@ -7,25 +7,33 @@ import os
 import socket as sockets
 import subprocess
 import sys
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from agents import tls
 from agents.models import Agent, AgentStream
 from agents.services import StaleLink, agent_create, link_beat, link_open, stream_receive
 from core.live import send_to
 from core.scope import team_scope
 from netops import home
-from pi_agent.frames import PROBING, Error, Frame, Hello, Type, ack
+from pi_agent.frames import PROBING, Challenge, Error, Frame, Hello, Type, Welcome, ack, signed_message
 from pi_agent.identity import Identity
-from pi_agent.link import boot_id
+from pi_agent.link import Link, boot_id
+from pi_agent.outbox import Outbox
+from pi_agent.pinning import PinError, check_pin, pinned_context
+from pi_agent.registration import Interface, Registration
 from probing.models import AgentPlan, ReportBatch
 from tenancy.models import Team
-from tests.agents.conftest import GATEWAY, HANG, GatewayProcess, answer, linked, raw, until, wait_for, welcomed
+from tests.agents.conftest import BACKOFF, GATEWAY, HANG, GatewayProcess, answer, linked, raw, until, wait_for, welcomed
+from ticketing.models import Incident
 
 
 def stored(team: Team) -> list[bytes]:
@@ -60,22 +68,126 @@ def test_an_agent_links_and_its_reports_are_stored_in_order(
     assert row.last_seen
 
 
-def test_over_tcp_too_and_nothing_else_is_served(
+def test_over_tcp_it_is_tls_with_the_pinned_key_and_nothing_else_is_served(
     gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity
 ) -> None:
     port = home.port("gateway")
+    secure = pinned_context()
 
     async def scenario() -> None:
-        async with connect(f"ws://127.0.0.1:{port}/link") as socket:
+        async with connect(f"wss://127.0.0.1:{port}/link", ssl=secure) as socket:
+            seen = socket.transport.get_extra_info("ssl_object")
+            assert seen.version() == "TLSv1.3"
+            check_pin(seen, tls.pin())
+            with pytest.raises(PinError, match="another key"):
+                check_pin(seen, bytes(32))
             assert (await welcomed(socket, identity)).agent == "probe1"
         with pytest.raises(InvalidStatus, match="403"):
-            await connect(f"ws://127.0.0.1:{port}/other")
+            await connect(f"wss://127.0.0.1:{port}/other", ssl=secure)
+        for path, status in (("/link", b"404"), ("/", b"404"), ("/api/agents/agents/", b"404")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=secure)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            assert status in await reader.readline()
+            writer.close()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /link HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+        writer.write(b"GET /link HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert not (await reader.read()).startswith(b"HTTP")
         writer.close()
 
     asyncio.run(scenario())
+
+
+def test_an_agent_says_nothing_to_a_server_with_another_key(
+    gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(pin: bytes, done: Callable[[], bool]) -> None:
+        link = Link(f"wss://127.0.0.1:{home.port('gateway')}/link", identity, print, Outbox(1024), BACKOFF, pin)
+        task = asyncio.create_task(link.run())
+        await until(done)
+        task.cancel()
+
+    asyncio.run(scenario(bytes(32), lambda: "another key" in caplog.text))
+    assert state(team).epoch == 0
+    asyncio.run(scenario(tls.pin(), lambda: state(team).online))
+    assert state(team).epoch == 1
+
+
+def test_what_the_machine_is_comes_over_the_link_and_changes(
+    gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity
+) -> None:
+    def told(hostname: str) -> Registration:
+        eth0 = Interface("eth0", True, "", ("192.0.2.9",))
+        return Registration(hostname, "", "", "", "0.1.0", boot_id(), 1, (eth0,), ())
+
+    async def scenario() -> None:
+        async with linked(identity) as link:
+            for hostname in ("before", "after"):
+                link.register(told(hostname))
+                await until(lambda hostname=hostname: state(team).hostname == hostname)  # type: ignore[misc]
+
+    asyncio.run(scenario())
+    assert state(team).addresses == {"eth0": ["192.0.2.9"]}
+
+
+def test_a_server_and_an_agent_of_the_version_before_are_served(
+    gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity
+) -> None:
+    async def scenario() -> None:
+        async with raw() as socket:
+            challenge = Challenge.parse(Frame.decode(await socket.recv()))
+            assert challenge.versions == (1, 2)
+            signature = identity.sign(signed_message(challenge.nonce, identity.public))
+            hello = Hello(identity.public, signature, boot_id(), "pi", "0.0.9", {}, {}, version=1)
+            await socket.send(hello.frame().encode())
+            assert Welcome.parse(Frame.decode(await socket.recv())).version == 1
+
+    asyncio.run(scenario())
+
+
+async def _as(socket: ClientConnection, identity: Identity, boot: uuid.UUID) -> Frame:
+    """HELLO as a machine of that boot; the answer."""
+    challenge = Challenge.parse(Frame.decode(await socket.recv()))
+    signature = identity.sign(signed_message(challenge.nonce, identity.public))
+    await socket.send(Hello(identity.public, signature, boot, "twin", "1", {}, {}).frame().encode())
+    while True:
+        frame = Frame.decode(await socket.recv())
+        if frame.type is not Type.PING:
+            return frame
+
+
+def test_a_second_machine_with_the_key_is_refused_while_the_first_one_answers(
+    gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity
+) -> None:
+    async def scenario() -> None:
+        async with linked(identity):
+            await until(lambda: state(team).online)
+            async with raw() as twin:
+                assert Error.parse(await _as(twin, identity, uuid.uuid4())).code == "clone"
+            async with raw() as back:
+                assert (await _as(back, identity, boot_id())).type is Type.WELCOME
+
+    asyncio.run(scenario())
+    with team_scope(team.pk):
+        incident = Incident.objects.get()
+    assert incident.title == "Two machines use the key of agent probe1"
+    assert incident.element == f"agent:{agent.pk}:key"
+
+
+def test_a_machine_that_started_again_takes_the_place_of_a_link_that_is_dead(
+    gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity
+) -> None:
+    async def scenario() -> None:
+        async with raw() as silent, raw() as fresh:
+            assert (await _as(silent, identity, uuid.uuid4())).type is Type.WELCOME
+            assert (await _as(fresh, identity, uuid.uuid4())).type is Type.WELCOME
+            while (frame := Frame.decode(await silent.recv())).type is Type.PING:
+                pass
+            assert Error.parse(frame).code == "replaced"
+
+    asyncio.run(scenario())
+    assert state(team).epoch == 2
+    with team_scope(team.pk):
+        assert not Incident.objects.exists()
 
 
 @pytest.mark.parametrize("case", ["unknown key", "bad signature", "foreign version"])
@@ -100,7 +212,9 @@ def test_who_is_not_enrolled_is_refused_without_a_reason(
             return error
 
     error = asyncio.run(scenario())
-    expected = ("version", "speaks version 1") if case == "foreign version" else ("auth", "This key is not enrolled.")
+    expected = (
+        ("version", "speaks versions 1 to 2") if case == "foreign version" else ("auth", "This key is not enrolled.")
+    )
     assert error.code == expected[0]
     assert expected[1] in error.message
     assert state(team).epoch == 0
@@ -175,7 +289,8 @@ def test_another_gateways_newer_link_ends_this_one(
                     link_open(agent_id=agent.pk, hello=hello)
 
             await asyncio.to_thread(elsewhere)
-            await socket.send(Frame(Type.DATA, PROBING, 0, b"stale").encode())
+            with suppress(ConnectionClosed):  # it may have found out by itself
+                await socket.send(Frame(Type.DATA, PROBING, 0, b"stale").encode())
             assert Error.parse(Frame.decode(await socket.recv())).code == "replaced"
 
     asyncio.run(scenario())

@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 
 from agents.gateway import Gateway
 from netops.asgi import application, sockets
@@ -79,9 +80,9 @@ def test_a_page_of_another_site_gets_no_socket(people: dict[str, User]) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/links", "/link/", "/link/red", "/ws/t/red/events", "/LINK"])
 def test_the_gateway_has_one_path(path: str) -> None:
-    assert async_to_sync(_try)(Gateway(), path, []) not in ("open", "spoke")
+    assert async_to_sync(_try)(Gateway(get_asgi_application()), path, []) not in ("open", "spoke")
 
 
 def test_the_gateway_says_nothing_but_its_challenge() -> None:
     """Who may go on is asked of the key, in tests/agents/test_gateway.py."""
-    assert async_to_sync(_try)(Gateway(), "/link", []) == "spoke"
+    assert async_to_sync(_try)(Gateway(get_asgi_application()), "/link", []) == "spoke"
