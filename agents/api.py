@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rest_framework import serializers
+
 from agents.models import Agent
 from agents.services import agent_create
 from core.api.resource import Resource
@@ -9,6 +11,9 @@ from core.api.rows import Row
 
 
 class AgentRow(Row):
+    # DRF would ask the database whether it is unique, outside any scope (core/api/rows.py).
+    public_key = serializers.CharField(max_length=64, help_text="ed25519, 32 bytes as hex")
+
     class Meta:
         model = Agent
         fields = (

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import F
+from django.db import IntegrityError, transaction
+from django.db.models import Case, DateTimeField, ExpressionWrapper, F, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from agents.models import Agent, AgentStream
+from agents.models import SILENT_S, Agent, AgentStream
 from agents.streams import streams
 from core.live import publish
 from core.scope import current_team_id
@@ -19,9 +21,13 @@ from pi_agent.frames import FrameError, Hello
 from pi_agent.registration import Registration
 from ticketing.services import incident_report
 
-SILENT_S = 30
-"""After so long without a beat an agent is offline, whatever became of its gateway. Gateways beat every 5 s."""
 MAX_OFFSET = 2**62
+KEY_TAKEN = "This key cannot be enrolled: make a new one."
+# What agents say, or time does: not for people to fill in.
+_TOLD = {
+    "addresses", "interfaces", "ports", "booted", "first_seen", "last_seen", "reported", "registered", "back", "token",
+    "tunnel_port",
+}  # fmt: skip
 
 
 class StaleLink(Exception):
@@ -47,34 +53,72 @@ def agent_create(*, name: str, public_key: str, address: str | None = None) -> A
         raise ValidationError(
             {"public_key": "This is no ed25519 public key: give the 64 hexadecimal digits that keygen printed."}
         ) from None
-    agent.full_clean(exclude={"addresses", "first_seen", "last_seen", "address" if address is None else ""})
-    agent.save()
+    agent.clean_fields(exclude=_TOLD | ({"address"} if address is None else set()))
+    agent.validate_unique()
+    insert(agent)
     publish(current_team_id(), "agents")
     return agent
 
 
+def agent_update(*, agent: Agent, **values: Any) -> Agent:
+    """Change what people decide: name, address, maintenance, holdtime_s, interval_s."""
+    assert set(values) <= {"name", "address", "maintenance", "holdtime_s", "interval_s"}
+    for name, value in values.items():
+        setattr(agent, name, value)
+    agent.clean_fields(exclude=_TOLD | ({"address"} if agent.address is None else set()))
+    if agent.holdtime_s < agent.interval_s:
+        raise ValidationError({"holdtime_s": "An agent is dead after an interval or more: give at least interval_s."})
+    agent.validate_unique()
+    agent.save(update_fields=[*values] or ["name"])
+    publish(current_team_id(), "agents")
+    return agent
+
+
+def insert(agent: Agent) -> None:
+    """Store a new agent; raises ValidationError if its key is known. The sentence does not say where: a key belongs to
+    one agent over all teams."""
+    try:
+        with transaction.atomic():
+            agent.save(force_insert=True)
+    except IntegrityError as error:
+        if "agent_key_once" in str(error):
+            raise ValidationError({"key" if agent.token_id else "public_key": KEY_TAKEN}) from None
+        raise
+
+
+def heard(agents: QuerySet[Any], **values: Any) -> int:
+    """Note that these agents were heard just now, with what they said."""
+    now = timezone.now()
+    dead_before = Value(now) - F("holdtime_s") * Value(timedelta(seconds=1))
+    was_dead = When(last_seen__lt=ExpressionWrapper(dead_before, output_field=DateTimeField()), then=Value(now))
+    return agents.update(
+        first_seen=Coalesce("first_seen", now),
+        last_seen=now,
+        back=Case(was_dead, default=F("back"), output_field=DateTimeField()),
+        **values,
+    )
+
+
 def link_open(*, agent_id: int, hello: Hello) -> Opened:
-    """A new link of this agent: its epoch fences every older one. Raises StaleLink if the agent was removed.
+    """A new link of this agent: its epoch fences every older one. Raises StaleLink if the agent was removed or revoked.
 
     The streams' rows are locked first, as by `stream_receive`: what an older link is just storing is counted.
     """
-    if not Agent.objects.filter(pk=agent_id).exists():
+    if not Agent.objects.filter(pk=agent_id, state=Agent.State.ENROLLED).exists():
         raise StaleLink
     for stream in streams:
         AgentStream.objects.get_or_create(agent_id=agent_id, stream=stream)
     rows = AgentStream.objects.select_for_update().filter(agent_id=agent_id).order_by("stream")
     offsets = {row.stream: row.offset for row in rows}
     AgentStream.objects.filter(agent_id=agent_id).update(boot=str(hello.boot))
-    now = timezone.now()
-    Agent.objects.filter(pk=agent_id).update(
+    heard(
+        Agent.objects.filter(pk=agent_id),
         epoch=F("epoch") + 1,
         online=True,
         boot=str(hello.boot),
         hostname=hello.hostname,
         software=hello.software[:40],
         addresses=hello.addresses,
-        first_seen=Coalesce("first_seen", now),
-        last_seen=now,
     )
     agent = Agent.objects.get(pk=agent_id)
     publish(current_team_id(), "agents")
@@ -83,7 +127,7 @@ def link_open(*, agent_id: int, hello: Hello) -> Opened:
 
 def link_beat(*, agent_id: int, epoch: int) -> None:
     """The link is alive; raises StaleLink when it is no longer the agent's."""
-    if not Agent.objects.filter(pk=agent_id, epoch=epoch).update(last_seen=timezone.now(), online=True):
+    if not heard(Agent.objects.filter(pk=agent_id, epoch=epoch), online=True):
         raise StaleLink
 
 

@@ -51,10 +51,31 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     SELECT i.team_id, i.id FROM tenancy_invitation i WHERE i.digest = proof AND i.expires > clock_timestamp()
 $$;
 
--- The team and id of the agent with one public key, which the link has proved by a signature.
+-- The team and id of the enrolled agent with one public key, which link or report has proved by a signature.
 CREATE OR REPLACE FUNCTION netops_agent_by_key(wanted varchar) RETURNS TABLE (team_id bigint, agent_id bigint)
 LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
-    SELECT a.team_id, a.id FROM agents_agent a WHERE a.public_key = wanted
+    SELECT a.team_id, a.id FROM agents_agent a
+    WHERE a.public_key = wanted AND a.public_key <> '' AND a.state = 'enrolled'
+$$;
+
+-- The team and id of the enrolment token whose secret has one digest; spent ones too, until they expire: an agent that
+-- did not hear the answer asks again.
+CREATE OR REPLACE FUNCTION netops_enrolment_token(proof varchar) RETURNS TABLE (team_id bigint, token_id bigint)
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT t.team_id, t.id FROM agents_enrolmenttoken t WHERE t.digest = proof AND t.expires > clock_timestamp()
+$$;
+
+-- The team and id of the token of PiCon agents whose secret has one digest.
+CREATE OR REPLACE FUNCTION netops_legacy_token(proof varchar) RETURNS TABLE (team_id bigint, token_id bigint)
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT t.team_id, t.id FROM agents_legacytoken t WHERE t.digest = proof
+$$;
+
+-- The lowest port of the server that leads to no agent's SSH yet; below those that the kernel gives by itself.
+CREATE OR REPLACE FUNCTION netops_tunnel_port() RETURNS integer
+LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+    SELECT min(free.port) FROM generate_series(2220, 32767) AS free (port)
+    WHERE NOT EXISTS (SELECT FROM agents_agent a WHERE a.tunnel_port = free.port)
 $$;
 
 -- How much there is of everything over all teams, for whoever runs the installation (netops/exposition.py): sums only,

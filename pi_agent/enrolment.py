@@ -13,6 +13,8 @@ from typing import Self
 ENROL_PATH = "/api/agents/enrol/"
 REGISTER_PATH = "/api/agents/register/"
 HEARTBEAT_PATH = "/api/agents/heartbeat/"
+ROTATE_PATH = "/api/agents/rotate/"
+"""A report under the old key whose body is {"key": …, "signature": …}: the new key, and its own over rotate_message."""
 
 KEY_HEADER, BOOT_HEADER, COUNTER_HEADER, SIGNATURE_HEADER = (
     f"Netops-{name}" for name in ("Key", "Boot", "Counter", "Signature")
@@ -55,6 +57,11 @@ def fingerprint(key: bytes) -> str:
 def enrol_message(secret: str, key: bytes) -> bytes:
     """What the holder of `key` signs to enrol it."""
     return b"netops-enrol-1\0" + hashlib.sha256(secret.encode()).digest() + key
+
+
+def rotate_message(old: bytes, new: bytes) -> bytes:
+    """What the holder of the key `new` signs to take the place of `old`."""
+    return b"netops-rotate-1\0" + old + new
 
 
 def report_message(path: str, boot: uuid.UUID, counter: int, body: bytes) -> bytes:

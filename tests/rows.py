@@ -1,6 +1,7 @@
 """The six-router lab as rows, for tests that need a network but no wires."""
 
 import json
+import secrets
 import struct
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -97,7 +98,9 @@ def lab_rows() -> Lab:
 def campaign_rows(lab: Lab, ways: tuple[str, ...] = ("R1 R2 R4 R6", "R1 R3 R5 R6")) -> Campaign:
     """A campaign from dev1 to dev2 with these ways out, all up and with two minutes of history."""
     now = timezone.now()
-    agent = Agent.objects.create(name="dev1", public_key="ab" * 32, address="20.0.0.2", online=True, last_seen=now)
+    agent = Agent.objects.create(
+        name="dev1", public_key=secrets.token_hex(32), address="20.0.0.2", online=True, last_seen=now
+    )
     target = Endpoint.objects.get(name="dev2")
     lab.campaign = campaign = Campaign.objects.create(
         name="dev1 to dev2", agent=agent, policy="all", planned=now, planned_version=1

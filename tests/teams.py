@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import struct
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection, models
@@ -110,5 +112,14 @@ class Rows:
                 return {"prefix": "198.51.100.0/24"}
             case "tenancy.ApiToken":
                 return {"networks": [], "expires": None}
+            case "agents.Agent":
+                marker, key = self.marker, secrets.token_hex(32)
+                interface = {"name": "eth0", "up": True, "mac": "", "addresses": ["198.51.100.7"]}
+                port = {"name": marker, "device": marker, "serial": marker, "description": marker}
+                return {"public_key": key, "interfaces": [interface], "ports": [port], "online": True}
+            case "agents.EnrolmentToken":
+                return {"expires": timezone.now() + timedelta(hours=1)}
+            case "agents.LegacyToken":
+                return {"networks": []}
             case _:
                 return {}

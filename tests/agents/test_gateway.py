@@ -415,7 +415,7 @@ def test_sigterm_ends_it_cleanly_and_a_port_in_use_is_one_line(
 def test_an_agent_needs_a_key_and_a_name_of_its_own(scope: Team, agent: Agent) -> None:
     from django.core.exceptions import ValidationError
 
-    for key, match in (("zz", "64 hexadecimal digits"), (agent.public_key, "already exists")):
+    for key, match in (("zz", "64 hexadecimal digits"), (agent.public_key, "make a new one")):
         with pytest.raises(ValidationError, match=match):
             agent_create(name="other", public_key=key)
 

@@ -1,13 +1,14 @@
 """The functions that pass row-level security: exactly these, each pinned, each giving only what it says."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
-from agents.models import Agent, agent_of_key
+from agents.models import Agent, EnrolmentToken, LegacyToken, agent_of_key, free_tunnel_port
 from core.scope import team_scope
 from inventory.models import Device, sorted_name
 from tenancy.models import ApiToken, Invitation, Seat, Team, User
@@ -16,14 +17,17 @@ from tests.teams import Rows
 
 # What each may give: of what it was asked for by name, ids and names of teams at most.
 DEFINERS = {
-    "netops_agent_by_key": "one agent's id and team, for its public key",
+    "netops_agent_by_key": "one enrolled agent's id and team, for its public key",
     "netops_due_keys": "ids of rows with work waiting",
+    "netops_enrolment_token": "team and id of one enrolment token, for its digest",
     "netops_invitation": "team and id of one open invitation, for its digest",
+    "netops_legacy_token": "team and id of one token of PiCon agents, for its digest",
     "netops_partition_drop": "how many partitions it dropped",
     "netops_partition_ensure": "nothing",
     "netops_search": "ids of rows of the team in scope that contain a text",
     "netops_token": "the team and role of one token, for key and digest",
     "netops_totals": "sums over all teams by state, for the operator's token alone",
+    "netops_tunnel_port": "a port that is free in the whole installation",
     "netops_user_teams": "the teams of one user, for the user's id",
 }
 TEXTS = (
@@ -136,6 +140,38 @@ def test_an_agent_is_found_by_its_whole_key(team: Team, other_team: Team) -> Non
     assert agent_of_key("cd" * 32) == (other_team.pk, agent.pk)
     for wrong in ("cd" * 31, "CD" * 32, "%", "cd" * 31 + "__", "", "theirs", str(agent.pk)):
         assert agent_of_key(wrong) is None
+
+
+def test_only_enrolled_agents_are_found_by_their_key(team: Team) -> None:
+    with team_scope(team.pk):
+        agent = Agent.objects.create(name="mine", public_key="cd" * 32)
+        Agent.objects.create(name="old", public_key="", state="legacy")
+        for state in ("waiting", "revoked", "legacy"):
+            Agent.objects.filter(pk=agent.pk).update(state=state)
+            assert agent_of_key("cd" * 32) is None, state
+    assert agent_of_key("") is None
+
+
+@pytest.mark.parametrize("model", [EnrolmentToken, LegacyToken])
+def test_a_token_of_agents_needs_its_digest_and_gives_ids_alone(model: Any, team: Team) -> None:
+    ends = {"expires": timezone.now() + timedelta(hours=1)} if model is EnrolmentToken else {}
+    with team_scope(team.pk):
+        made = model.objects.create(name="zebra", digest=token_digest("secret"), **ends)
+    asked = f"SELECT * FROM netops_{'enrolment' if ends else 'legacy'}_token(%s)"
+    assert _query(asked, token_digest("secret")) == [(team.pk, made.pk)]
+    assert _query(asked, "secret") == _query(asked, "") == _query(asked, "%") == []
+    if ends:
+        with team_scope(team.pk):
+            model.objects.update(expires=timezone.now())
+        assert _query(asked, token_digest("secret")) == []
+
+
+def test_a_free_port_is_one_that_no_team_has(team: Team, other_team: Team) -> None:
+    assert free_tunnel_port() == 2220
+    for each, port in ((team, 2220), (other_team, 2222)):
+        with team_scope(each.pk):
+            Agent.objects.create(name="pi", tunnel_port=port)
+    assert free_tunnel_port() == 2221
 
 
 def test_totals_are_sums_over_all_teams_and_nothing_else(team: Team, other_team: Team) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -93,7 +94,7 @@ def seed_network() -> None:
 
 def seed_campaign(**values: Any) -> Campaign:
     """dev1 to dev2 over all paths, planned."""
-    agent = agent_create(name="dev1", public_key="ab" * 32, address="20.0.0.2")
+    agent = agent_create(name="dev1", public_key=secrets.token_hex(32), address="20.0.0.2")
     target = Endpoint.objects.get(name="dev2")
     asked: dict[str, Any] = {"name": "dev1 to dev2", "agent": agent, "targets": [target], "policy": "all", **values}
     campaign = campaign_create(**asked)

@@ -1,0 +1,110 @@
+"""What agents report of themselves: registrations by link or HTTP, and the signed reports of those without a link."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+
+from django.utils import timezone
+
+from agents.models import Agent, AgentBoot, agent_of_key
+from agents.services import heard
+from core.live import publish
+from core.scope import acting, current_team_id, team_scope
+from pi_agent.enrolment import BOOT_HEADER, COUNTER_HEADER, KEY_HEADER, SIGNATURE_HEADER, report_message
+from pi_agent.identity import verify
+from pi_agent.registration import Registration
+
+MAX_COUNTER = 2**63 - 1
+
+
+class UnknownAgent(Exception):
+    """The report is of nobody who is enrolled, or not signed by them: nothing says which."""
+
+
+class Replayed(Exception):
+    """The report came before, or an older one after a newer."""
+
+
+def agent_register(*, agent: Agent, registration: Registration) -> None:
+    """Store what an agent says of its machine. Its clock is not asked: times are the server's."""
+    now = timezone.now()
+    told = registration.told()
+    heard(
+        Agent.objects.filter(pk=agent.pk),
+        **told,
+        hostname=registration.hostname,
+        serial=registration.serial,
+        model=registration.model,
+        os=registration.os,
+        software=registration.software,
+        boot=str(registration.boot),
+        booted=now - timedelta(seconds=registration.uptime_s),
+        addresses={one.name: list(one.addresses) for one in registration.interfaces},
+        registered=now,
+    )
+    if (agent.interfaces, agent.ports) != (told["interfaces"], told["ports"]) or agent.status_now != "online":
+        publish(current_team_id(), "agents")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The head of a signed report (pi_agent.enrolment.report_message)."""
+
+    path: str
+    key: bytes
+    boot: uuid.UUID
+    counter: int
+    signature: bytes
+
+    @classmethod
+    def parse(cls, path: str, headers: Mapping[str, str]) -> Self:
+        """Raises UnknownAgent."""
+        try:
+            key, signature = bytes.fromhex(headers[KEY_HEADER]), bytes.fromhex(headers[SIGNATURE_HEADER])
+            boot, digits = uuid.UUID(headers[BOOT_HEADER]), headers[COUNTER_HEADER]
+            if not (digits.isascii() and digits.isdecimal() and len(digits) < 20 and int(digits) <= MAX_COUNTER):
+                raise ValueError
+        except (KeyError, ValueError):
+            raise UnknownAgent from None
+        return cls(path, key, boot, int(digits), signature)
+
+
+@contextmanager
+def report_accept(report: Report, body: bytes) -> Iterator[Agent]:
+    """The enrolled agent that signed this, in the scope of its team; an error inside leaves the report unspent.
+
+    Raises UnknownAgent or Replayed.
+    """
+    message = report_message(report.path, report.boot, report.counter, body)
+    found = agent_of_key(report.key.hex()) if verify(report.key, report.signature, message) else None
+    if found is None:
+        raise UnknownAgent
+    team_id, agent_id = found
+    with acting(door="agent", name=f"agent {agent_id}"), team_scope(team_id):
+        rows = Agent.objects.filter(pk=agent_id, state=Agent.State.ENROLLED)
+        agent = rows.select_for_update(no_key=True).first()
+        if agent is None:
+            raise UnknownAgent
+        _spend(agent, report)
+        heard(rows, reported=timezone.now())
+        if agent.status_now != "online":
+            publish(team_id, "agents")
+        yield agent
+
+
+def _spend(agent: Agent, report: Report) -> None:
+    """A boot that was followed by another one is over, whatever its counter."""
+    last = AgentBoot.objects.filter(agent=agent).order_by("-pk").first()
+    if last is not None and last.boot == report.boot:
+        if report.counter <= last.counter:
+            raise Replayed
+        AgentBoot.objects.filter(pk=last.pk).update(counter=report.counter)
+    elif AgentBoot.objects.filter(agent=agent, boot=report.boot).exists():
+        raise Replayed
+    else:
+        AgentBoot.objects.create(agent=agent, boot=report.boot, counter=report.counter)
