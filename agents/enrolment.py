@@ -11,8 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.models import Agent, EnrolmentToken, enrolment_token_of
-from agents.registration import agent_register
-from agents.services import KEY_TAKEN, insert
+from agents.services import KEY_TAKEN, agent_register, insert
 from core.live import publish, send_to
 from core.scope import acting, current_team_id, team_scope
 from pi_agent.enrolment import enrol_message, rotate_message

@@ -131,14 +131,33 @@ def link_beat(*, agent_id: int, epoch: int) -> None:
         raise StaleLink
 
 
+def agent_register(*, agent: Agent, registration: Registration) -> None:
+    """Store what an agent says of its machine. Its clock is not asked: times are the server's."""
+    now = timezone.now()
+    told = registration.told()
+    heard(
+        Agent.objects.filter(pk=agent.pk),
+        **told,
+        hostname=registration.hostname,
+        serial=registration.serial,
+        model=registration.model,
+        os=registration.os,
+        software=registration.software,
+        boot=str(registration.boot),
+        booted=now - timedelta(seconds=registration.uptime_s),
+        addresses={one.name: list(one.addresses) for one in registration.interfaces},
+        registered=now,
+    )
+    if (agent.interfaces, agent.ports) != (told["interfaces"], told["ports"]) or agent.status_now != "online":
+        publish(current_team_id(), "agents")
+
+
 def link_register(*, agent_id: int, epoch: int, registration: Registration) -> None:
     """What the agent says of its machine; raises StaleLink."""
     agent = Agent.objects.filter(pk=agent_id, epoch=epoch).first()
     if agent is None:
         raise StaleLink
-    agent.hostname = registration.hostname
-    agent.addresses = {one.name: list(one.addresses) for one in registration.interfaces}
-    agent.save(update_fields=["hostname", "addresses"])
+    agent_register(agent=agent, registration=registration)
 
 
 def key_clash(*, agent_id: int, hello: Hello) -> None:

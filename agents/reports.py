@@ -1,4 +1,4 @@
-"""What agents report of themselves: registrations by link or HTTP, and the signed reports of those without a link."""
+"""The signed reports of agents that have no link: who sent one, and that it is new."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Self
 
 from django.utils import timezone
@@ -14,10 +13,9 @@ from django.utils import timezone
 from agents.models import Agent, AgentBoot, agent_of_key
 from agents.services import heard
 from core.live import publish
-from core.scope import acting, current_team_id, team_scope
+from core.scope import acting, team_scope
 from pi_agent.enrolment import BOOT_HEADER, COUNTER_HEADER, KEY_HEADER, SIGNATURE_HEADER, report_message
 from pi_agent.identity import verify
-from pi_agent.registration import Registration
 
 MAX_COUNTER = 2**63 - 1
 
@@ -28,27 +26,6 @@ class UnknownAgent(Exception):
 
 class Replayed(Exception):
     """The report came before, or an older one after a newer."""
-
-
-def agent_register(*, agent: Agent, registration: Registration) -> None:
-    """Store what an agent says of its machine. Its clock is not asked: times are the server's."""
-    now = timezone.now()
-    told = registration.told()
-    heard(
-        Agent.objects.filter(pk=agent.pk),
-        **told,
-        hostname=registration.hostname,
-        serial=registration.serial,
-        model=registration.model,
-        os=registration.os,
-        software=registration.software,
-        boot=str(registration.boot),
-        booted=now - timedelta(seconds=registration.uptime_s),
-        addresses={one.name: list(one.addresses) for one in registration.interfaces},
-        registered=now,
-    )
-    if (agent.interfaces, agent.ports) != (told["interfaces"], told["ports"]) or agent.status_now != "online":
-        publish(current_team_id(), "agents")
 
 
 @dataclass(frozen=True, slots=True)
