@@ -87,6 +87,7 @@ def agent_enrol(*, secret: str, key: bytes, signature: bytes, registration: Regi
             raise ValidationError({"token": TOKEN_GONE})
         waiting = Agent.State.WAITING if token.needs_approval else Agent.State.ENROLLED
         agent = Agent(name=free_name(registration.hostname), public_key=key.hex(), state=waiting, token=token)
+        agent.reported = timezone.now()
         insert(agent)
         agent_register(agent=agent, registration=registration)
         EnrolmentToken.objects.filter(pk=token.pk).update(uses_left=F("uses_left") - 1)

@@ -267,6 +267,8 @@ CONTENT_SECURITY_POLICY = {
 
 # Requests a minute for each API token.
 API_RATE = int(os.environ.get("NETOPS_API_RATE") or 6000)
+# Requests a minute that agents may send from one address; many may sit behind one.
+AGENT_RATE = int(os.environ.get("NETOPS_AGENT_RATE") or 3000)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "tenancy.api.TokenAuthentication",

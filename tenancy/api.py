@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
-import redis
 from django.conf import settings
-from django.core.cache import cache
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.authentication import SessionAuthentication as DRFSessionAuthentication
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from core.rate import seconds_to_wait
 from tenancy.middleware import seat_of
 from tenancy.roles import can
 
@@ -50,21 +48,13 @@ def _capability(view: APIView) -> str:
 
 
 class SeatThrottle(BaseThrottle):
-    """`settings.API_RATE` requests a minute for each token, and for each user without one; 429 says when to go on.
-
-    Counted by the minute in Valkey, over all web processes; while that is away nobody is held up.
-    """
+    """`settings.API_RATE` requests a minute for each token, and for each user without one; 429 says when to go on."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         seat = seat_of(request)
-        minute, self.passed_s = divmod(time.time(), 60)
         who = f"token.{seat.token_id}" if seat.token_id else f"user.{seat.user_id}"
-        key = f"rate.{who}.{int(minute)}"
-        try:
-            cache.add(key, 0, 120)
-            return cache.incr(key) <= settings.API_RATE
-        except (redis.RedisError, ValueError):
-            return True
+        self.left_s = seconds_to_wait(who, settings.API_RATE)
+        return not self.left_s
 
     def wait(self) -> float:
-        return 60 - self.passed_s
+        return self.left_s

@@ -17,7 +17,9 @@ from tenancy.services import address_allowed, token_digest, token_used
 _PAGE = re.compile(r"^/t/([^/]+)(?:/|$)")
 _TOKEN = re.compile(r"^(?:Token|Bearer) ([0-9a-f]{12})\.([A-Za-z0-9_-]{20,60})$")
 # What the APIs are, the same for everybody; pynetbox asks for its part without its token.
-_OPEN = ("/api/schema/", "/api/docs/", "/netbox/api/", "/netbox/api/schema/")
+_OPEN = {"/api/schema/", "/api/docs/", "/netbox/api/", "/netbox/api/schema/"}
+# Agents prove who they are by a signature (agents/doors.py).
+_OPEN |= {f"/api/agents/{verb}/" for verb in ("enrol", "register", "heartbeat", "rotate")}
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
