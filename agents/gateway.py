@@ -135,6 +135,7 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
     import uvicorn
     from django.core.asgi import get_asgi_application
 
+    from agents import tunnel
     from core.roles import keep_beating
 
     class Server(uvicorn.Server):
@@ -143,6 +144,7 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=unix))
+            self.ssh = await tunnel.listen(settings.GATEWAY_HOST, settings.SSH_PORT)
             keep_beating("gateway")
             log.info("the gateway listens on %s", where)
 

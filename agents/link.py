@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import connection
 
-from agents import services
+from agents import nudges, services
 from agents.models import agent_of_key
+from agents.tls import host_key
 from core.scope import acting, team_scope
 from pi_agent.frames import (
     OLDEST,
@@ -25,6 +26,7 @@ from pi_agent.frames import (
     Frame,
     FrameError,
     Hello,
+    TunnelTerms,
     Type,
     Welcome,
     ack,
@@ -142,7 +144,7 @@ class Link:
         """Until an end is reached; then every task of the link has ended."""
         work = [self._read(), self._store(), self._push(), self._beat(), self._replaced.wait()]
         tasks = [asyncio.ensure_future(each) for each in work]
-        nudges = asyncio.create_task(self._hear_nudges())
+        hearing = asyncio.create_task(nudges.hear(self.agent_id, self._news.set))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -150,9 +152,9 @@ class Link:
         except services.StaleLink:
             self._replaced.set()
         finally:
-            for task in (*tasks, nudges):
+            for task in (*tasks, hearing):
                 task.cancel()
-            await asyncio.gather(*tasks, nudges, return_exceptions=True)
+            await asyncio.gather(*tasks, hearing, return_exceptions=True)
         if self._replaced.is_set():
             raise Refused("replaced", "A newer link of this agent took over.")
 
@@ -188,13 +190,12 @@ class Link:
                     raise FrameError(f"a {frame.type.name} frame came out of turn")
 
     async def _register(self, frame: Frame) -> None:
+        registered = Registration.parse(frame.payload)
         await in_thread(
-            self.team_id,
-            services.link_register,
-            agent_id=self.agent_id,
-            epoch=self.epoch,
-            registration=Registration.parse(frame.payload),
+            self.team_id, services.link_register, agent_id=self.agent_id, epoch=self.epoch, registration=registered
         )
+        port = await in_thread(self.team_id, services.tunnel_port, agent_id=self.agent_id)
+        await self._send(TunnelTerms(str(settings.SSH_HOST), settings.SSH_PORT, port, host_key()).frame())
 
     async def _refused(self, frame: Frame) -> None:
         error = Error.parse(frame)
@@ -245,24 +246,3 @@ class Link:
             await asyncio.sleep(BEAT_S)
             await in_thread(self.team_id, services.link_beat, agent_id=self.agent_id, epoch=self.epoch)
             self._news.set()
-
-    async def _hear_nudges(self) -> None:
-        layer = get_channel_layer()
-        assert layer is not None
-        group = f"agent.{self.agent_id}"
-        while True:
-            channel = ""
-            try:
-                channel = await layer.new_channel()
-                await layer.group_add(group, channel)
-                self._news.set()
-                while True:
-                    await layer.receive(channel)
-                    self._news.set()
-            except Exception as error:
-                log.warning("nudges for agent %s are not heard (%s); it is polled", self._name, type(error).__name__)
-                await asyncio.sleep(BEAT_S)
-            finally:
-                if channel:
-                    with contextlib.suppress(Exception):
-                        await layer.group_discard(group, channel)

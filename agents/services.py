@@ -13,7 +13,7 @@ from django.db.models import Case, DateTimeField, ExpressionWrapper, F, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from agents.models import SILENT_S, Agent, AgentStream
+from agents.models import SILENT_S, Agent, AgentStream, free_tunnel_port
 from agents.streams import streams
 from core.live import publish
 from core.scope import current_team_id
@@ -158,6 +158,20 @@ def link_register(*, agent_id: int, epoch: int, registration: Registration) -> N
     if agent is None:
         raise StaleLink
     agent_register(agent=agent, registration=registration)
+
+
+def tunnel_port(*, agent_id: int) -> int:
+    """The port of the server's loopback that leads to this agent's sshd, from its first tunnel on for good."""
+    for last in (False, False, True):
+        if not Agent.objects.filter(pk=agent_id, tunnel_port=None).exists():
+            break
+        try:
+            with transaction.atomic():
+                Agent.objects.filter(pk=agent_id).update(tunnel_port=free_tunnel_port())
+        except IntegrityError:  # another team's agent took it just now
+            if last:
+                raise
+    return int(Agent.objects.get(pk=agent_id).tunnel_port or 0)
 
 
 def key_clash(*, agent_id: int, hello: Hello) -> None:

@@ -1,10 +1,12 @@
-"""The key by which agents know the gateway: made once, and named in every join token."""
+"""The keys by which agents know the gateway: that of TLS, named in every join token, and that of SSH. Made once."""
 
 from __future__ import annotations
 
 import base64
 import os
 import ssl
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,14 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
 from cryptography.x509.oid import NameOID
 from django.conf import settings
 
@@ -39,18 +48,35 @@ def server_context() -> ssl.SSLContext | None:
 
 def key_file() -> Path:
     """Key and certificate in PEM; made at first use, whoever comes first."""
-    path: Path = settings.DATA / "gateway.pem"
+    return _once(settings.DATA / "gateway.pem", _make)
+
+
+def ssh_key_file() -> Path:
+    """An ed25519 key as OpenSSH keeps it."""
+    return _once(settings.DATA / "gateway_ssh_key", _make_ssh)
+
+
+@cache
+def host_key() -> str:
+    """The public half of it, as a line of OpenSSH's."""
+    key = load_ssh_private_key(ssh_key_file().read_bytes(), None)
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def _once(path: Path, make: Callable[[], bytes]) -> Path:
+    """A private file that whoever comes first has made."""
     if not path.exists():
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(_make())
-        try:
+            file.write(make())
+        with suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        draft.unlink()
     return path
+
+
+def _make_ssh() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
 def _make() -> bytes:

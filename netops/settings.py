@@ -69,6 +69,7 @@ VERSION = "0.1.0"
 DATA = home.data()
 GATEWAY_HOST = os.environ.get("NETOPS_GATEWAY_HOST") or "127.0.0.1"
 GATEWAY_PORT = home.port("gateway")
+SSH_PORT = home.port("ssh")
 SECRET_KEY = home.secret("secret_key")
 # The pepper of API token secrets: a stolen database alone does not open a door.
 TOKEN_PEPPER = home.secret("token_pepper")
@@ -81,6 +82,7 @@ PUBLIC_URL = (os.environ.get("NETOPS_PUBLIC_URL") or f"http://127.0.0.1:{home.po
 _public = urlsplit(PUBLIC_URL)
 # Where agents reach the gateway. NETOPS_GATEWAY_PIN: a proxy ends TLS before it, with this key (SHA-256, base64).
 GATEWAY_URL = os.environ.get("NETOPS_GATEWAY_URL") or f"wss://{_public.hostname}:{GATEWAY_PORT}/link"
+SSH_HOST: str = urlsplit(GATEWAY_URL).hostname or ""
 GATEWAY_PIN = os.environ.get("NETOPS_GATEWAY_PIN", "")
 if GATEWAY_PIN and not re.fullmatch(r"[0-9A-Za-z+/]{43}=", GATEWAY_PIN):
     home.fail("NETOPS_GATEWAY_PIN must be the base64 of a SHA-256: docs/operations.md has the command that prints it.")

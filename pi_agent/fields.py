@@ -87,6 +87,9 @@ class Fields:
             self.refuse(name, f"a list of at most {limit}")
         return value
 
+    def object(self, name: str) -> Fields:
+        return Fields(self._fields.get(name), f"{self._what}: {name}")
+
     def objects(self, name: str, limit: int) -> list[Fields]:
         """A list of JSON objects, each with its place in what is said of it."""
         return [Fields(each, f"{self._what}: {name}[{at}]") for at, each in enumerate(self.array(name, limit))]

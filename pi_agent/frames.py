@@ -13,7 +13,7 @@ import ipaddress
 import json
 import struct
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 from pi_agent.fields import U32, U64, Fields, FrameError
@@ -22,7 +22,7 @@ __all__ = ["Challenge", "Error", "Frame", "FrameError", "Hello", "Type", "Welcom
 
 PROTOCOL = 2
 OLDEST = 1
-"""Of the versions this code still speaks. 2 added REGISTER, PING and PONG."""
+"""Of the versions this code still speaks. 2 added REGISTER, REGISTERED, PING and PONG."""
 MAX_INTERFACES = 256
 MAX_ADDRESSES = 64
 """Of one interface."""
@@ -46,6 +46,8 @@ class Type(enum.IntEnum):
     PING = 8
     """Answered with PONG at once: the other end wants to know whether the agent itself is there."""
     PONG = 9
+    REGISTERED = 10
+    """The answer to REGISTER: what the server grants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,30 @@ class Welcome(_Message):
             streams=fields.offsets("streams"),
             window=fields.integer("window", 1),
             version=fields.integer("version"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelTerms(_Message):
+    """Where an SSH tunnel may be opened: `port` on the loopback of `server`. `host_key`: as in OpenSSH's .pub."""
+
+    TYPE = Type.REGISTERED
+    server: str
+    ssh_port: int
+    port: int
+    host_key: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"tunnel": asdict(self)}
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        tunnel = fields.object("tunnel")
+        return cls(
+            server=tunnel.text("server"),
+            ssh_port=tunnel.integer("ssh_port", 1, 65535),
+            port=tunnel.integer("port", 1, 65535),
+            host_key=tunnel.text("host_key", 1000),
         )
 
 

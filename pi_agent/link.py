@@ -30,6 +30,7 @@ from pi_agent.frames import (
     Frame,
     FrameError,
     Hello,
+    TunnelTerms,
     Type,
     Welcome,
     ack,
@@ -90,6 +91,7 @@ class Link:
         outbox: Outbox,
         backoff: tuple[float, float] = BACKOFF,
         pin: bytes | None = None,
+        on_tunnel: Callable[[TunnelTerms], None] | None = None,
     ) -> None:
         """`pin`: SHA-256 of the server's SubjectPublicKeyInfo; without, wss:// trusts what this machine trusts."""
         self.outbox = outbox
@@ -98,6 +100,7 @@ class Link:
         self._on_plan = on_plan
         self._backoff = backoff
         self._pin = pin
+        self._on_tunnel = on_tunnel
         self._boot = boot_id()
         self._news = asyncio.Event()
         self._dropped = 0  # as last logged
@@ -204,6 +207,10 @@ class Link:
                 await socket_.send(self._take_plan(frame).encode())
             case Frame(Type.PING):
                 await socket_.send(Frame(Type.PONG).encode())
+            case Frame(Type.REGISTERED):
+                terms = TunnelTerms.parse(frame)
+                if self._on_tunnel:
+                    self._on_tunnel(terms)
             case Frame(Type.ERROR):
                 _expect_error(frame)
             case Frame(Type.DATA):

@@ -21,7 +21,7 @@ from agents.models import Agent
 from agents.services import agent_create
 from core.scope import team_scope
 from netops import home
-from pi_agent.frames import MAX_FRAME, PROBING, Challenge, Frame, Hello, Welcome, signed_message
+from pi_agent.frames import MAX_FRAME, PROBING, Challenge, Frame, Hello, TunnelTerms, Welcome, signed_message
 from pi_agent.identity import Identity
 from pi_agent.link import Link, boot_id
 from pi_agent.outbox import Outbox
@@ -124,9 +124,13 @@ def agent(team: Team, identity: Identity) -> Agent:
 
 
 @asynccontextmanager
-async def linked(identity: Identity, on_plan: Callable[[bytes], None] = lambda payload: None) -> AsyncIterator[Link]:
+async def linked(
+    identity: Identity,
+    on_plan: Callable[[bytes], None] = lambda payload: None,
+    on_tunnel: Callable[[TunnelTerms], None] | None = None,
+) -> AsyncIterator[Link]:
     """The agent's own link, running."""
-    link = Link(f"unix:{socket_path()}", identity, on_plan, Outbox(4 << 20), BACKOFF)
+    link = Link(f"unix:{socket_path()}", identity, on_plan, Outbox(4 << 20), BACKOFF, on_tunnel=on_tunnel)
     task = asyncio.create_task(link.run())
     try:
         yield link

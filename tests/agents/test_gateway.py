@@ -159,8 +159,10 @@ def test_a_second_machine_with_the_key_is_refused_while_the_first_one_answers(
     gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity
 ) -> None:
     async def scenario() -> None:
-        async with linked(identity):
-            await until(lambda: state(team).online)
+        told: list[object] = []
+        async with linked(identity, on_tunnel=told.append) as link:
+            link.register(Registration("first", "", "", "", "0.1.0", boot_id(), 1, (), ()))
+            await until(lambda: told)
             async with raw() as twin:
                 assert Error.parse(await _as(twin, identity, uuid.uuid4())).code == "clone"
             async with raw() as back:
