@@ -91,7 +91,15 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     UNION ALL
     SELECT 'sources', state, count(*) FROM inventory_topologysource WHERE enabled GROUP BY 2
     UNION ALL
-    SELECT 'agents', CASE WHEN online THEN 'online' ELSE 'offline' END, count(*) FROM agents_agent GROUP BY 2
+    -- As agents/models.py:AgentQuerySet.with_status; tests/agents/test_watch.py holds the two together.
+    SELECT 'agents', CASE
+            WHEN state IN ('waiting', 'revoked') THEN state
+            WHEN last_seen IS NULL THEN 'new'
+            WHEN online AND last_seen > clock_timestamp() - interval '30 s' THEN 'online'
+            WHEN reported + interval_s * interval '2 s' > clock_timestamp() THEN 'online'
+            WHEN last_seen + holdtime_s * interval '1 s' > clock_timestamp() THEN 'late'
+            ELSE 'dead' END, count(*)
+    FROM agents_agent GROUP BY 2
     UNION ALL
     SELECT 'campaigns', CASE WHEN enabled THEN 'enabled' ELSE 'disabled' END, count(*) FROM probing_campaign GROUP BY 2
     UNION ALL

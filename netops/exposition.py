@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from agents.models import STATUSES
 from core import roles
 from inventory.models import Link, TopologySource
 from netops.metrics import BOUNDS_S, Times
@@ -28,7 +29,7 @@ _FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "devices": ("Devices of all teams, by what routing says of them.", "state", ("up", "down", "written_down")),
     "links": ("Links of all teams, by what routing says of them.", "state", tuple(Link.State.values)),
     "sources": ("Enabled BGP-LS sources, by state.", "state", tuple(TopologySource.State.values)),
-    "agents": ("Agents.", "state", ("online", "offline")),
+    "agents": ("Agents of all teams, by when they were heard.", "state", STATUSES),
     "campaigns": ("Campaigns.", "state", ("enabled", "disabled")),
     "paths": ("Paths that are probed, by what probes say of them.", "state", tuple(Path.State.values)),
     "incidents_open": ("Open incidents.", "severity", tuple(Incident.Severity.values)),

@@ -29,6 +29,6 @@ def overview(request: HttpRequest, slug: str) -> HttpResponse:
         "campaigns": probes.campaign_rows(),
         "incidents": incidents.open_incidents(),
         "incident_counts": incidents.incident_counts(),
-        "agents": list(Agent.objects.order_by("name").values("id", "name", "online", "last_seen", "hostname")),
+        "agents": list(Agent.objects.with_status().order_by("name").values("id", "name", "status", "last_seen")),
     }
     return page(request, "netops/overview.html", context, "netops/_overview.html")

@@ -42,7 +42,7 @@ def campaign_rows() -> list[dict[str, Any]]:
     rows = list(
         Campaign.objects.annotate(**paths)
         .order_by("name")
-        .values("id", "name", "enabled", "agent__name", "agent__online", "rate", "planned", "notes", *paths)
+        .values("id", "name", "enabled", "agent__name", "rate", "planned", "notes", *paths)
     )
     for row in rows:
         row["counts"] = {state: row[f"paths_{state}"] for state in STATES}

@@ -35,6 +35,8 @@ STATES = {
     "stale": ("degraded", "alert-triangle", "Stale"),
     "online": ("up", "plug-connected", "Online"),
     "offline": ("down", "plug-x", "Offline"),
+    "late": ("degraded", "clock", "Late"),
+    "revoked": ("unknown", "x", "Revoked"),
     "pending": ("unknown", "clock", "Waiting to be sent"),
     "done": ("up", "check", "Sent"),
     "dead": ("down", "x", "Refused"),
