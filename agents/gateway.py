@@ -29,6 +29,7 @@ PING_S = 30.0
 
 WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH)
 """Answered as by `web`: an agent needs one address only, and knows its key."""
+BEAT_S = 5.0
 PROVE_S = 5.0
 """Within this time an older link has to answer, or a link of another boot takes its place."""
 
@@ -97,6 +98,23 @@ class Gateway:
             self._partings.add(task)
             task.add_done_callback(self._partings.discard)
 
+    async def beat(self) -> None:
+        """Every BEAT_S, for ever: the links are alive, or another gateway has taken an agent over."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            teams: dict[int, dict[int, int]] = {}
+            for link in self._links.values():
+                teams.setdefault(link.team_id, {})[link.agent_id] = link.epoch
+            for team_id, epochs in teams.items():
+                try:
+                    gone = await in_thread(team_id, services.links_beat, epochs=epochs)
+                except Exception as error:
+                    log.warning("the links of team %s did not beat (%s)", team_id, type(error).__name__)
+                    continue
+                for link in [self._links[agent_id] for agent_id in gone if agent_id in self._links]:
+                    if link.epoch == epochs[link.agent_id]:
+                        link.replace()
+
     async def _offline(self, link: Link) -> None:
         """Offline once the grace is over; a link that came back has raised the epoch."""
         await asyncio.sleep(GRACE_S)
@@ -138,6 +156,8 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
     from agents import tunnel
     from core.roles import keep_beating
 
+    gateway = Gateway(get_asgi_application())
+
     class Server(uvicorn.Server):
         """Listens on both sockets; uvicorn itself makes TCP servers only of the sockets it is given."""
 
@@ -145,6 +165,7 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
             await super().startup(sockets)
             self.servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=unix))
             self.ssh = await tunnel.listen(settings.GATEWAY_HOST, settings.SSH_PORT)
+            self.beat = asyncio.create_task(gateway.beat())
             keep_beating("gateway")
             log.info("the gateway listens on %s", where)
 
@@ -156,7 +177,7 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
             return protocol
 
     config = uvicorn.Config(
-        Gateway(get_asgi_application()),
+        gateway,
         loop="uvloop",
         ws="websockets-sansio",
         ws_max_size=MAX_FRAME,

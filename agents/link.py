@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 HANDSHAKE_S = 10.0
-BEAT_S = 5.0
+POLL_S = 30.0
+"""Between looks for plans; nudges are quicker, and may get lost."""
 GRACE_S = 5.0
 WINDOW = 256 << 10
 """Bytes an agent may have in flight unacknowledged."""
@@ -142,7 +144,7 @@ class Link:
 
     async def serve(self) -> None:
         """Until an end is reached; then every task of the link has ended."""
-        work = [self._read(), self._store(), self._push(), self._beat(), self._replaced.wait()]
+        work = [self._read(), self._store(), self._push(), self._replaced.wait()]
         tasks = [asyncio.ensure_future(each) for each in work]
         hearing = asyncio.create_task(nudges.hear(self.agent_id, self._news.set))
         try:
@@ -238,11 +240,5 @@ class Link:
                 if self._pushed.get(stream) != version:
                     self._pushed[stream] = version
                     await self._send(Frame(Type.DATA, stream, version, payload))
-            await self._news.wait()
-
-    async def _beat(self) -> None:
-        """Nudges may get lost: each beat also looks for plans, and finds out that another gateway took over."""
-        while True:
-            await asyncio.sleep(BEAT_S)
-            await in_thread(self.team_id, services.link_beat, agent_id=self.agent_id, epoch=self.epoch)
-            self._news.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), random.uniform(POLL_S / 2, POLL_S))  # noqa: S311

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -125,10 +125,12 @@ def link_open(*, agent_id: int, hello: Hello) -> Opened:
     return Opened(agent.name, agent.epoch, offsets)
 
 
-def link_beat(*, agent_id: int, epoch: int) -> None:
-    """The link is alive; raises StaleLink when it is no longer the agent's."""
-    if not heard(Agent.objects.filter(pk=agent_id, epoch=epoch), online=True):
-        raise StaleLink
+def links_beat(*, epochs: Mapping[int, int]) -> set[int]:
+    """These links (agent id: epoch) are alive; returns the agents whose link it no longer is."""
+    held = dict(Agent.objects.filter(pk__in=epochs).values_list("pk", "epoch"))
+    alive = [agent_id for agent_id, epoch in epochs.items() if held.get(agent_id) == epoch]
+    heard(Agent.objects.filter(pk__in=alive), online=True)
+    return set(epochs) - set(alive)
 
 
 def agent_register(*, agent: Agent, registration: Registration) -> None:

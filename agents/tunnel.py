@@ -12,13 +12,15 @@ import logging
 import asyncssh
 
 from agents import nudges, services, tls
-from agents.link import BEAT_S, in_thread
+from agents.link import in_thread
 from agents.models import agent_of_key
 
 log = logging.getLogger("netops.gateway")
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ED25519 = b"ssh-ed25519"
+LOOK_S = 5.0
+"""Between looks whether the key is still enrolled; nudges are quicker, and may get lost."""
 
 
 async def listen(host: str, port: int) -> asyncssh.SSHAcceptor:
@@ -94,7 +96,7 @@ class Tunnel(asyncssh.SSHServer):
         try:
             while await in_thread(None, agent_of_key, self._key) == found:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), BEAT_S)
+                    await asyncio.wait_for(news.wait(), LOOK_S)
                 news.clear()
             log.info("the tunnel of agent %s ends: its key is no longer enrolled", found[1])
             self.close()

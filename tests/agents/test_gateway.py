@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agents import tls
 from agents.models import Agent, AgentStream
-from agents.services import StaleLink, agent_create, link_beat, link_open, stream_receive
+from agents.services import StaleLink, agent_create, link_open, links_beat, stream_receive
 from core.live import send_to
 from core.scope import team_scope
 from netops import home
@@ -303,12 +303,10 @@ def test_a_stale_epoch_writes_nothing(scope: Team, agent: Agent, identity: Ident
     hello = Hello(identity.public, bytes(64), boot_id(), "pi", "0.1.0", {}, {})
     first = link_open(agent_id=agent.pk, hello=hello)
     second = link_open(agent_id=agent.pk, hello=hello)
-    for write in (
-        lambda: stream_receive(agent_id=agent.pk, epoch=first.epoch, stream=PROBING, frames=[(0, b"x")]),
-        lambda: link_beat(agent_id=agent.pk, epoch=first.epoch),
-    ):
-        with pytest.raises(StaleLink):
-            write()
+    with pytest.raises(StaleLink):
+        stream_receive(agent_id=agent.pk, epoch=first.epoch, stream=PROBING, frames=[(0, b"x")])
+    assert links_beat(epochs={agent.pk: first.epoch}) == {agent.pk}
+    assert links_beat(epochs={agent.pk: second.epoch, agent.pk + 1: 1}) == {agent.pk + 1}
     assert AgentStream.objects.get().offset == 0
     assert stream_receive(agent_id=agent.pk, epoch=second.epoch, stream=PROBING, frames=[(0, b"x")]) == 1
 
