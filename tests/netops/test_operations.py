@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pi_agent.config import NAMES
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("netops", "core", "tenancy", "ticketing", "inventory", "agents", "probing", "pi_agent", "lab")
-# pi_agent/__main__.py puts their names together.
-PUT_TOGETHER = {"NETOPS_AGENT_KEY", "NETOPS_AGENT_STATE"}
+# pi_agent/config.py puts their names together.
+PUT_TOGETHER = {"NETOPS_AGENT_CONFIG", *(f"NETOPS_AGENT_{name.upper()}" for name in NAMES)}
 _VARIABLE = re.compile(r"NETOPS_[A-Z_]*[A-Z]")
 _FILE = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|md|sql|json|css|js|yaml|example|sh|html|toml|lock))(?:[:`])")
 

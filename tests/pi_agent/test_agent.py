@@ -1,10 +1,10 @@
-"""The whole program: its command line, its distribution, and a run against a server."""
+"""The whole program: its command line, and a run against a server."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from pi_agent.enrolment import JoinToken, fingerprint
 from pi_agent.frames import PROBING, Error, Type
 from pi_agent.identity import Identity
 from pi_agent.prober.report import decode
 from tests.pi_agent.namespace import ROOT, Router, in_namespace, make_plan, make_walk
-from tests.pi_agent.server import Server, running, until
+from tests.pi_agent.server import DEADLINE, Server, running, until
+from tests.pi_agent.web import ENROLLED, serving
 
 
 def agent(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +42,10 @@ def test_keygen_prints_the_public_key(tmp_path: Path) -> None:
     [
         (["--link", "http://x"], {"NETOPS_AGENT_KEY": "/none"}, "link 'http://x' must be ws://host:port/link"),
         ([], {"NETOPS_AGENT_KEY": "/none", "NETOPS_AGENT_LINK": "ws://x/link"}, "no key file /none; make one with"),
-        (["--link", "ws://x/link"], {}, "run needs --link and --key"),
+        ([], {"NETOPS_AGENT_STATE": "/none"}, "this agent is not enrolled: run netops-agent enrol URL TOKEN"),
+        (["--link", "ws://x/link"], {"NETOPS_AGENT_STATE": "/none"}, "no key file /none/agent.key; make one with"),
+        (["--config", "/none"], {}, "there is no file /none"),
+        ([], {"NETOPS_AGENT_PIN": "x"}, "NETOPS_AGENT_PIN cannot be used: it must be the SHA-256"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_sentence(
@@ -52,23 +57,83 @@ def test_what_a_user_gets_wrong_is_one_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_the_distribution_holds_every_module_and_the_command(tmp_path: Path) -> None:
-    ignore = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT / "pi_agent", tmp_path / "source", ignore=ignore)
-    command = [sys.executable, "-c", "from setuptools import setup; setup()", "build", "-b", "out", "egg_info"]
-    subprocess.run(command, cwd=tmp_path / "source", check=True, capture_output=True, timeout=120)
-    built = {path.relative_to(tmp_path / "source/out/lib") for path in (tmp_path / "source/out/lib").rglob("*.py")}
-    wanted = {path.relative_to(ROOT) for path in (ROOT / "pi_agent").rglob("*.py") if "build" not in path.parts}
-    assert built == wanted
-    entries = tmp_path / "source/netops_agent.egg-info/entry_points.txt"
-    assert "netops-agent = pi_agent.__main__:main" in entries.read_text()
+def test_enrolling_says_what_comes_next(tmp_path: Path) -> None:
+    with serving(tmp_path) as web:
+        token = str(JoinToken.make(web.pin))
+        state = ("--state", str(tmp_path / "state"))
+        done = agent("enrol", web.url, token, *state)
+        assert done.returncode == 0, done.stderr
+        key = Identity.load(tmp_path / "state/agent.key").public
+        assert done.stdout.splitlines() == [
+            f"Enrolled as pi-rack4; the key's fingerprint is {fingerprint(key)}",
+            "Then start the agent: sudo systemctl enable --now netops-agent (or netops-agent run)",
+        ]
+        web.answer = json.dumps(ENROLLED | {"state": "waiting"}).encode()
+        assert "compares the fingerprint" in agent("enrol", web.url, token, *state).stdout
+        web.status = 500
+        for arguments in ((web.url, token), (token, web.url), (web.url, token[:-1]), (web.url, "-")):
+            failed = agent("enrol", *arguments, *state)
+            assert failed.returncode == 1
+            assert len(failed.stderr.splitlines()) == 1
+            assert token[:32] not in failed.stderr + failed.stdout
 
 
-async def start(server: Server, key: Path) -> asyncio.subprocess.Process:
+def test_doctor_says_what_is_wrong(tmp_path: Path) -> None:
+    done = agent("doctor", "--state", str(tmp_path), NETOPS_AGENT_PORTS_EXCLUDE="*")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"WRONG  no key file {tmp_path}/agent.key; make one with: netops-agent keygen {tmp_path}/agent.key",
+        "WRONG  this agent is not enrolled: run netops-agent enrol URL TOKEN with a token of your team",
+        "WRONG  the agent does not run: systemctl enable --now netops-agent, or see journalctl -u netops-agent",
+        "ok     there are no serial ports",
+    ]
+
+
+def test_the_status_of_a_run(tmp_path: Path) -> None:
+    """Up, down, gone; a second agent does not share its state."""
+    ours, theirs = os.openpty()
+
+    def status() -> subprocess.CompletedProcess[str]:
+        return agent("status", "--state", str(tmp_path / "state"))
+
+    async def said(code: int, *words: str) -> str:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                done = await asyncio.to_thread(status)
+                if done.returncode == code and all(word in done.stdout for word in words):
+                    return done.stdout
+                await asyncio.sleep(0.1)
+
+    async def scenario() -> None:
+        async with running() as server:
+            key = tmp_path / "key"
+            Identity.create(key)
+            environment = {"NETOPS_AGENT_PORTS_EXTRA": os.ttyname(theirs), "NETOPS_AGENT_PORTS_EXCLUDE": "*"}
+            process = await start(server, key, **environment)
+            text = await said(0, "up for 0 h 0 min", "1 serial port\n")
+            assert text.splitlines()[-1] == f"  {os.ttyname(theirs)}"
+            second = await asyncio.to_thread(
+                agent, "run", "--link", "ws://127.0.0.1:1/link", "--key", str(key), "--state", str(tmp_path / "state")
+            )
+            assert second.stderr.splitlines()[-1].endswith(f"another agent runs with the state folder {tmp_path}/state")
+            server.refuse = Error("auth", "This key is not enrolled.")
+            server.behave()
+            assert "last error: link to unix:" in await said(1, ": down", "This key is not enrolled.")
+            process.kill()
+            await process.wait()
+            await said(1, "the agent does not run")
+
+    asyncio.run(scenario())
+    os.close(ours)
+    os.close(theirs)
+
+
+async def start(server: Server, key: Path, **environment: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pi_agent", "run", "--link", f"unix:{server.path}"),
         *("--key", str(key), "--state", str(key.parent / "state")),
         cwd=ROOT,
+        env=os.environ | environment,
     )
 
 
