@@ -43,7 +43,9 @@ def test_every_variable_is_told_and_no_other() -> None:
     assert told - read == set(), "nothing reads them"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/operations.md", "docs/threat-model.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{n}.md" for n in ("agent", "architecture", "operations", "threat-model"))]
+)
 def test_every_file_that_is_named_is_there(page: str) -> None:
     """By its path from the top, or below the room that the sentence is about."""
     rooms = (*ROOMS, "docs", "docker", "tests", "bench")
