@@ -18,7 +18,8 @@ FILES = (
 ICONS = (
     "alert-circle", "alert-triangle", "antenna", "arrow-back-up", "arrow-right", "broadcast", "building-community",
     "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check", "circle-dashed",
-    "circle-x", "clock", "device-desktop", "device-laptop", "download", "history", "key", "layout-dashboard", "link",
+    "circle-x", "clock", "cpu", "device-desktop", "device-laptop", "download", "history", "key", "layout-dashboard",
+    "link",
     "list-details", "login", "logout", "mail", "mail-forward", "maximize", "moon", "pencil", "plug-connected",
     "plug-x", "plus", "refresh", "route", "router", "search", "selector", "settings", "sun", "topology-star-3",
     "trash", "unlink", "user-circle", "users", "x", "zoom-in", "zoom-out",

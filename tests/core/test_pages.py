@@ -33,8 +33,13 @@ def all_pages(lab: Lab) -> dict[str, str]:
         "campaign": f"campaigns/{lab.campaign.pk}/",
         "path": f"paths/{lab.paths[0].pk}/",
         "incident": f"incidents/{Incident.objects.get().pk}/",
+        "agent": f"agents/{lab.campaign.agent_id}/",
     }
-    names = {"overview": "", **{name: f"{name}/" for name in ("topology", "incidents", "devices", "links")}, **rows}
+    names = {
+        "overview": "",
+        **{name: f"{name}/" for name in ("topology", "incidents", "devices", "links", "agents")},
+        **rows,
+    }
     return {name: f"/t/red/{path}" for name, path in names.items()}
 
 
@@ -49,7 +54,10 @@ def pages(team: Team) -> dict[str, str]:
 
 
 DESK = {"host": "127.0.0.1", "port": 25, "sender": "a@example.org", "to": ["b@example.org"], "security": "none"}
-NAMES = ("overview", "topology", "incidents", "devices", "links", "device", "link", "campaign", "path", "incident")
+NAMES = (
+    "overview", "topology", "incidents", "devices", "links", "agents", "device", "link", "campaign", "path", "incident",
+    "agent",
+)  # fmt: skip
 
 
 def report(lab: Lab, title: str = "Link R2→R4 is down") -> Incident:
@@ -108,7 +116,7 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere(
     parsed = Inline(html)
     assert parsed.refused == []
     assert len(parsed.ids) == len(set(parsed.ids))
-    assert parsed.tags.count("h1") == (0 if htmx and name not in ("device", "link", "path", "incident") else 1)
+    assert parsed.tags.count("h1") == (0 if htmx and name not in ("device", "link", "path", "incident", "agent") else 1)
     assert ("html" in parsed.tags) != htmx
 
 

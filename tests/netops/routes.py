@@ -99,6 +99,13 @@ TEAM_PAGES = {
     "incidents/<int:pk>/": page(pk="ticketing.Incident"),
 }
 TEAM_PAGES |= {
+    "agents/": page(),
+    "agents/enrol/": page("team.admin", "team.admin"),
+    "agents/tokens/<int:pk>/revoke/": page("", "team.admin", pk="agents.EnrolmentToken"),
+    "agents/<int:pk>/": page(pk="agents.Agent"),
+    "agents/<int:pk>/approve/": page("", "team.admin", pk="agents.Agent"),
+    "agents/<int:pk>/revoke/": page("", "team.admin", pk="agents.Agent"),
+    "agents/<int:pk>/maintenance/": page("", "change", pk="agents.Agent"),
     "audit/": page("team.admin"),
     "audit/^export\\.(?P<form>csv|jsonl)$": page("team.admin"),
     "audit/<str:model>/<int:pk>/": page(pk="inventory.Site"),

@@ -1,0 +1,15 @@
+"""Pages of agents, under /t/<team>/."""
+
+from django.urls import path
+
+from agents import views
+
+urlpatterns = [
+    path("agents/", views.agents, name="agents"),
+    path("agents/enrol/", views.enrol, name="agents-enrol"),
+    path("agents/tokens/<int:pk>/revoke/", views.token_revoke, name="enrolment-token-revoke"),
+    path("agents/<int:pk>/", views.agent, name="agent"),
+    path("agents/<int:pk>/approve/", views.approve, name="agent-approve"),
+    path("agents/<int:pk>/revoke/", views.revoke, name="agent-revoke"),
+    path("agents/<int:pk>/maintenance/", views.maintenance, name="agent-maintenance"),
+]
