@@ -94,7 +94,7 @@ def test_the_link_comes_up_and_what_is_plugged_in_is_known_within_two_seconds(pr
 
 
 def test_without_a_link_it_reports_and_a_restart_repeats_no_counter(program: Program, team: Team) -> None:
-    told = []
+    told: list[object] = []
     for _ in range(2):
         with program.running(NETOPS_AGENT_LINK="none"):
             wait_for(lambda: row(team).registered not in (None, *told))
