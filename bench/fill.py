@@ -79,9 +79,17 @@ class Size:
 
 @contextmanager
 def filled(size: Size, **environment: str) -> Iterator[Path]:
+    """As `installed`, with rows that are complete and vacuumed."""
+    with installed(**environment) as data:
+        _fill(size)
+        yield data
+
+
+@contextmanager
+def installed(**environment: str) -> Iterator[Path]:
     """The folder of an installation of its own, with Django set up on it; gone afterwards.
 
-    PostgreSQL is as `manage.py runall` starts it; rows are complete and vacuumed.
+    PostgreSQL is as `manage.py runall` starts it.
     """
     data = temporary_folder()
     for name in [name for name in os.environ if name.startswith("NETOPS_")]:
@@ -91,7 +99,6 @@ def filled(size: Size, **environment: str) -> Iterator[Path]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         _start(processes)
-        _fill(size)
         yield data
     finally:
         for process in reversed(processes):
