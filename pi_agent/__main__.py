@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pi_agent.config import NO_LINK, PREFIX, Config, load, parse_pin
+from pi_agent.config import NO_LINK, PREFIX, Config, load, parse_pin, parse_sshd
 from pi_agent.identity import Identity, IdentityError
 from pi_agent.link import Link, check_url
 from pi_agent.machine import Machine
@@ -24,6 +24,7 @@ from pi_agent.prober.prober import Prober
 from pi_agent.registration import Registration
 from pi_agent.reports import Reporter
 from pi_agent.state import Enrolled, StateError, Status, is_running, lock, prepare, since_boot
+from pi_agent.tunnel import Tunnel
 from pi_agent.watcher import Watcher
 
 log = logging.getLogger("pi_agent")
@@ -179,11 +180,15 @@ async def run(url: str, pin: bytes | None, identity: Identity, config: Config) -
 async def _keep_link(url: str, pin: bytes | None, identity: Identity, config: Config, status: Status) -> None:
     spool = config.folder / "reports"
     outbox = Outbox.load(spool, QUEUE_LIMIT)
-    link = Link(url, identity, lambda payload: prober.apply(Plan.from_json(payload)), outbox, pin=pin)
+    tunnel = Tunnel(identity, parse_sshd(config.tunnel)) if config.tunnel else None
+    offered = tunnel.tell if tunnel else None
+    link = Link(
+        url, identity, lambda payload: prober.apply(Plan.from_json(payload)), outbox, pin=pin, on_tunnel=offered
+    )
     prober = Prober(link.deliver)
     logging.getLogger("pi_agent.link").addHandler(_StatusHandler(status))
     try:
-        await _watch(config, status, link.register, link.run)
+        await _watch(config, status, link.register, link.run, *([tunnel.run] if tunnel else []))
     finally:
         prober.close()
         outbox.save(spool)
@@ -193,7 +198,7 @@ async def _watch(
     config: Config,
     status: Status,
     register: Callable[[Registration], None],
-    run: Callable[[], Coroutine[None, None, None]],
+    *runs: Callable[[], Coroutine[None, None, None]],
 ) -> None:
     def changed(registration: Registration) -> None:
         status.ports = tuple(port.name for port in registration.ports)
@@ -202,7 +207,8 @@ async def _watch(
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Watcher(Machine(config.wanted).registration, changed).run())
-        tasks.create_task(run())
+        for run in runs:
+            tasks.create_task(run())
 
 
 class _StatusHandler(logging.Handler):

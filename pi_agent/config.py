@@ -32,6 +32,7 @@ class Config:
     server: str = ""
     state: str = "/var/lib/netops-agent"
     key: str = ""
+    tunnel: str = ""
     ports_include: tuple[str, ...] = ("*",)
     ports_exclude: tuple[str, ...] = ()
     ports_extra: tuple[str, ...] = ()
@@ -111,8 +112,21 @@ def parse_pin(text: str) -> bytes:
     return pin
 
 
+def parse_sshd(text: str) -> tuple[str, int]:
+    """host:port; raises ValueError with one sentence."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("it must be host:port of this machine's sshd, as 127.0.0.1:22")
+    return host.strip("[]"), int(port)
+
+
 def _check_link(value: str) -> object:
     return value == NO_LINK or check_url(value)
 
 
-_CHECKS: dict[str, Callable[[str], object]] = {"link": _check_link, "pin": parse_pin, "server": check_server}
+_CHECKS: dict[str, Callable[[str], object]] = {
+    "link": _check_link,
+    "pin": parse_pin,
+    "server": check_server,
+    "tunnel": parse_sshd,
+}

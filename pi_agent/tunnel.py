@@ -44,8 +44,11 @@ class Tunnel:
 
     async def run(self) -> None:
         """For ever; whatever ends a connection is logged in one line, and the next one is tried."""
-        import asyncssh  # 15 MB, for those alone who want a tunnel
-
+        try:
+            import asyncssh  # 15 MB, for those alone who want a tunnel
+        except ImportError:
+            log.error("a tunnel needs asyncssh: pip install ./pi_agent[tunnel]")
+            return
         await self._told.wait()
         attempt = 0
         while True:

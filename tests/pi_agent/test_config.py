@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pi_agent.config import NAMES, Config, ConfigError, load, parse_pin
+from pi_agent.config import NAMES, Config, ConfigError, load, parse_pin, parse_sshd
 from pi_agent.ports import Wanted
 
 EXAMPLE = Path(__file__).parents[2] / "pi_agent/config.example.toml"
@@ -42,6 +42,7 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         "NETOPS_AGENT_SERVER": "https://b",
         "NETOPS_AGENT_STATE": "/tmp/a",
         "NETOPS_AGENT_KEY": "/tmp/k",
+        "NETOPS_AGENT_TUNNEL": "[::1]:22",
         "NETOPS_AGENT_PORTS_INCLUDE": "/dev/ttyUSB*",
         "NETOPS_AGENT_PORTS_EXCLUDE": "*1, *2",
         "NETOPS_AGENT_PORTS_EXTRA": "/dev/pts/1 /dev/pts/2",
@@ -53,6 +54,7 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         "server": "https://b",
         "state": "/tmp/a",
         "key": "/tmp/k",
+        "tunnel": "[::1]:22",
         "ports_include": ("/dev/ttyUSB*",),
         "ports_exclude": ("*1", "*2"),
         "ports_extra": ("/dev/pts/1", "/dev/pts/2"),
@@ -96,3 +98,10 @@ def test_a_file_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
         load(tmp_path / "none", {})
     with pytest.raises(ConfigError, match="cannot read"):
         load(tmp_path, {})
+
+
+@pytest.mark.parametrize("text", ["22", "localhost", "localhost:", ":22", "localhost:0", "localhost:65536", "a:b"])
+def test_what_is_no_place_of_an_sshd_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match="NETOPS_AGENT_TUNNEL cannot be used: it must be host:port"):
+        load(None, {"NETOPS_AGENT_TUNNEL": text})
+    assert parse_sshd("[::1]:22") == ("::1", 22)
