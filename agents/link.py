@@ -43,7 +43,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HANDSHAKE_S = 10.0
+HANDSHAKE_S = 30.0
 POLL_S = 30.0
 """Between looks for plans; nudges are quicker, and may get lost."""
 GRACE_S = 5.0

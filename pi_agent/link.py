@@ -43,9 +43,10 @@ from pi_agent.registration import Registration
 
 log = logging.getLogger("pi_agent.link")
 
-BACKOFF = (0.1, 15.0)
+BACKOFF = (0.1, 30.0)
 """Seconds: the first and the longest bound of the full-jitter back-off."""
-HANDSHAKE_TIMEOUT = 10.0
+HANDSHAKE_TIMEOUT = 30.0
+"""Seconds: a gateway that has just come up has all its agents at the door at once."""
 PING_S = 60.0
 """The server asks each 30 s; a ping of our own finds a dead path where only that way is lost."""
 
