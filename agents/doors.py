@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from agents.enrolment import agent_enrol, agent_key_rotate
+from agents.legacy import legacy_register
 from agents.models import Agent
 from agents.reports import Replayed, Report, UnknownAgent, report_accept
 from agents.services import agent_register
@@ -24,16 +25,16 @@ from pi_agent.fields import Fields, FrameError
 from pi_agent.registration import MAX_BODY, Registration
 
 NOT_ENROLLED = "This key is not enrolled, or did not sign this."
-View = Callable[[HttpRequest, bytes], HttpResponse]
+View = Callable[..., HttpResponse]
 
 
-def door(view: View) -> Callable[[HttpRequest], HttpResponse]:
+def door(view: View) -> View:
     """POST of at most MAX_BODY bytes, read no further; what is wrong becomes a 4xx that names the field."""
 
     @csrf_exempt
     @require_POST
     @wraps(view)
-    def answered(request: HttpRequest) -> HttpResponse:
+    def answered(request: HttpRequest, **parts: str) -> HttpResponse:
         if wait_s := seconds_to_wait(f"agents.{client_address(request)}", settings.AGENT_RATE):
             headers = {"Retry-After": str(math.ceil(wait_s))}
             return JsonResponse({"detail": "Too many requests from this address."}, status=429, headers=headers)
@@ -41,7 +42,7 @@ def door(view: View) -> Callable[[HttpRequest], HttpResponse]:
         if len(body) > MAX_BODY or _length(request) > MAX_BODY:
             return refused(413, f"Send at most {MAX_BODY} bytes.")
         try:
-            return view(request, body)
+            return view(request, body, **parts)
         except FrameError as error:
             return refused(400, str(error))
         except ValidationError as error:
@@ -106,3 +107,13 @@ def rotate(request: HttpRequest, body: bytes) -> HttpResponse:
         fields = Fields.parse(body, "rotation")
         agent_key_rotate(agent=agent, key=fields.octets("key", 32, 32), signature=fields.octets("signature", 64, 64))
     return _agreed(agent)
+
+
+@door
+def picon(request: HttpRequest, body: bytes, secret: str) -> HttpResponse:
+    """A registration of a PiCon agent; each answer has a tunnel, the first one too."""
+    try:
+        port = legacy_register(secret=secret, address=client_address(request), body=body)
+    except UnknownAgent:
+        return refused(404, "There is nothing at this address.")
+    return JsonResponse({"status": "ok", "tunnel": {"port": port, "server": settings.SSH_HOST}})

@@ -16,9 +16,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents import enrolment, services
-from agents.forms import TokenForm
-from agents.models import Agent, EnrolmentToken
+from agents import enrolment, legacy, services
+from agents.forms import PiconForm, TokenForm
+from agents.models import Agent, EnrolmentToken, LegacyToken
 from core.listing import Column, Listing, as_rows
 from core.views import page
 from pi_agent import __version__
@@ -144,6 +144,34 @@ def token_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     enrolment.enrolment_token_revoke(token=token)
     messages.success(request, "The token is revoked; agents that enrolled with it stay.")
     return redirect("agents-enrol", slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("team.admin")
+@never_cache
+def picon(request: HttpRequest, slug: str) -> HttpResponse:
+    """Tokens of PiCon agents; POST makes one and shows its address on the answer, the only time."""
+    form, endpoint = PiconForm(request.POST or None), ""
+    if form.is_valid():
+        try:
+            _, secret = legacy.legacy_token_create(created_by=cast(User, request.user), **form.cleaned_data)
+        except ValidationError as error:
+            refused(form, error)
+        else:
+            endpoint, form = f"{settings.PUBLIC_URL}/picon/{secret}/api/", PiconForm()
+    tokens = LegacyToken.objects.order_by("-pk").values(
+        "id", "name", "networks", "created", "last_used", "created_by__username"
+    )
+    context = {"section": "agents", "form": form, "endpoint": endpoint, "tokens": as_rows(tokens)}
+    return render(request, "agents/picon.html", context)
+
+
+@require_POST
+@needs("team.admin")
+def picon_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    legacy.legacy_token_revoke(token=get_object_or_404(LegacyToken, pk=pk))
+    messages.success(request, "The token is revoked; nobody registers with it any more.")
+    return redirect("picon-tokens", slug)
 
 
 @require_POST

@@ -249,6 +249,8 @@ SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CON
 # A link, because `form-action` would have to name the provider.
 SOCIALACCOUNT_LOGIN_ON_GET = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _public.scheme == "https"
+# PiCon agents follow no redirect.
+SECURE_REDIRECT_EXEMPT = [r"^picon/"]
 SECURE_HSTS_SECONDS = 31_536_000 if _public.scheme == "https" else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _public.scheme == "https"
 SESSION_COOKIE_HTTPONLY = True
@@ -318,7 +320,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "core.redaction.Redacting", "fmt": "%(levelname)s %(name)s: %(message)s"}},
     # 503 is how /health/ says that something is still starting.
     "filters": {"no_503": {"()": CallbackFilter, "callback": lambda record: getattr(record, "status_code", 0) != 503}},
     "handlers": {

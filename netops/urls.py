@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from agents import doors
 from core.api.docs import docs, schema
 from netops.admin import site
 from netops.health import health
@@ -20,6 +21,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs/", docs, name="api-docs"),
     path("api/tenancy/", include("tenancy.rest_urls")),
     path("api/agents/", include("agents.api_urls")),
+    path("picon/<str:secret>/api/register", doors.picon, name="picon"),
+    path("picon/<str:secret>/api/register/", doors.picon),
     path("api/inventory/", include("inventory.api_urls")),
     path("netbox/api/", include("inventory.netbox.urls")),
     path("api/probing/", include("probing.api_urls")),

@@ -184,7 +184,7 @@ def token_create(
             if own is None or ROLES.index(role) > ROLES.index(own):
                 raise ValidationError({"role": f"A token can do at most what you can: you are {own or 'no member'}."})
         token = ApiToken(key=key, digest=token_digest(secret), role=role, name=name, user=user, expires=expires)
-        token.networks = [_network(each) for each in networks]
+        token.networks = [network_text(each) for each in networks]
         if expires and expires <= timezone.now():
             raise ValidationError({"expires": "This time has passed: give one to come, or none."})
         token.full_clean(exclude=["user"])
@@ -215,7 +215,8 @@ def token_revoke(*, team: Team, pk: int) -> None:
             raise ValidationError({"token": "This token is revoked already: reload the page."})
 
 
-def _network(text: str) -> str:
+def network_text(text: str) -> str:
+    """A network as it is kept; raises ValidationError."""
     try:
         return str(ip_network(str(text).strip(), strict=False))
     except ValueError:
