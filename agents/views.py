@@ -122,6 +122,7 @@ def enrol(request: HttpRequest, slug: str) -> HttpResponse:
         "section": "agents",
         "form": form,
         "join": join,
+        "version": __version__,
         "server": settings.GATEWAY_URL.removesuffix("/link").replace("wss://", "https://", 1),
         "now": timezone.now(),
         "tokens": as_rows(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import pytest
+import yaml
 from django.test import Client
 from django.utils import timezone
 
@@ -48,6 +50,9 @@ def test_the_wizard_shows_one_line_that_works_and_shows_it_once(team: Team, alic
     assert line
     join = JoinToken.parse(line[2])
     assert html.count(join.secret) == 2, "and in the snippet for cloud-init"
+    snippet: Any = yaml.safe_load(unescape(html.partition('id="cloud-init">')[2].partition("</pre>")[0]))
+    assert snippet["write_files"][0]["content"] == str(join)
+    assert f"netops-agent enrol {line[1]} - < /root/join-token && shred -u /root/join-token" in snippet["runcmd"]
     agent_enrol(**Machine().proof(join.secret), registration=registration())
     assert join.secret not in get(alice_client, "enrol/")
     with team_scope(team.pk):
