@@ -5,13 +5,16 @@ from pathlib import Path
 
 from allauth.account.models import EmailAddress
 
+from agents.enrolment import enrolment_token_create
 from agents.models import Agent
 from agents.services import agent_create
+from agents.tls import pin
 from core.scope import team_scope
 from inventory.models import TopologySource
 from inventory.services import endpoint_set, source_create
 from lab.topology import Topology, TopologyError, load
 from netops import home
+from pi_agent.enrolment import JoinToken
 from pi_agent.identity import Identity
 from probing.models import Campaign
 from probing.services import campaign_create
@@ -48,8 +51,9 @@ def load_demo() -> None:
                     "security": "none",
                 },
             )
+        _join_token()
         endpoints = {end.name: endpoint_set(name=end.name, address=str(end.address.ip)) for end in topology.endpoints}
-        if not Agent.objects.exists() and VANTAGE in endpoints:
+        if not Agent.objects.filter(name=VANTAGE).exists() and VANTAGE in endpoints:
             agent = agent_create(name=VANTAGE, public_key=identity.public.hex(), address=endpoints[VANTAGE].address)
             targets = [endpoint for name, endpoint in endpoints.items() if name != VANTAGE]
             if targets and not Campaign.objects.exists():
@@ -59,6 +63,14 @@ def load_demo() -> None:
                     targets=targets,
                     policy=Campaign.Policy.ALL,
                 )
+
+
+def _join_token() -> None:
+    """For the demo's second agent (lab/pi.py), until it has spent one."""
+    state = home.folder("pi")
+    if not (state / "agent" / "enrolled.json").exists():
+        _, secret = enrolment_token_create(name="The demo's machine with consoles")
+        home.write_private(state / "join-token", str(JoinToken(secret, pin())))
 
 
 def _topology() -> Topology:

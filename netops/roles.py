@@ -101,6 +101,13 @@ def _lab() -> NoReturn:
     _become(command)
 
 
+def _pi() -> NoReturn:
+    """The demo's second agent, with consoles, beside the lab."""
+    state, gateway = home.folder("pi"), f"https://127.0.0.1:{home.port('gateway')}"
+    command = [sys.executable, "-m", "lab.pi", "--state", str(state), "--server", gateway]
+    _become([*command, "--token", str(state / "join-token"), "R1", "R2"])
+
+
 def _mail() -> NoReturn:
     command = [
         sys.executable,
@@ -127,6 +134,7 @@ ROLES: dict[str, Callable[[], int]] = {
     "beat": _beat,
     "listener": _listener,
     "lab": _lab,
+    "pi": _pi,
     "mail": _mail,
 }
 

@@ -118,7 +118,7 @@ def runall(arguments: list[str]) -> int:
         allow = f"127.0.0.1:{home.port('mail')} 127.0.0.1:{home.port('bgp')}"
         os.environ["NETOPS_OUTBOUND_ALLOW"] = f"{os.environ.get('NETOPS_OUTBOUND_ALLOW', '')} {allow}"
     _lock()
-    _check_ports(["web", "gateway", *(["mail", "bgp"] if demo else [])])
+    _check_ports(["web", "gateway", "ssh", *(["mail", "bgp"] if demo else [])])
     return Supervisor(demo=demo).run()
 
 
@@ -135,7 +135,7 @@ def crew(arguments: list[str]) -> int:
 
     for name in ROLES:
         family.add(Fork(name, FUNCTIONS[name]))
-    for name in ("mail", "lab") if demo else ():
+    for name in ("mail", "lab", "pi") if demo else ():
         family.add(Program(name, [sys.executable, MANAGE, "run", name]))
     while not family.stopping.is_set():
         family.turn()

@@ -27,7 +27,7 @@ def test_an_installation_says_how_it_is(netops: Installation) -> None:
     wait_for("one process a role", one_process_each, 60)
     seen = samples(netops, token)
     assert (seen["netops_devices", "up"], seen["netops_links", "up"]) == (6, 8)
-    assert (seen["netops_agents", "online"], seen["netops_sources", "live"]) == (1, 1)
+    assert (seen["netops_agents", "online"], seen["netops_sources", "live"]) == (2, 1)
     assert seen["netops_paths", "up"] >= 8
     assert seen["netops_incidents_open", "critical"] == 0
     assert seen["netops_inbox_oldest_seconds", "reports"] < 60
