@@ -91,6 +91,7 @@ ALLOWED_HOSTS = [
     "localhost",
     "[::1]",
     _public.hostname or "localhost",
+    SSH_HOST or "localhost",  # the gateway answers agents' enrolments and reports by the same rules
     *_words("NETOPS_ALLOWED_HOSTS"),
 ]
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]

@@ -298,14 +298,14 @@ def test_too_many_requests_are_told_when_to_go_on(
     who: str, alice: User, alice_client: Client, team: Team, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.API_RATE = 3
-    monkeypatch.setattr("tenancy.api.time.time", lambda: 6_000_000_012.0)
+    monkeypatch.setattr("core.rate.time.time", lambda: 6_000_000_012.0)
     token = Client(headers={"Authorization": f"Token {token_create(team=team, role='viewer')}"})
     client = token if who == "token" else alice_client
     assert [client.get(SITES).status_code for _ in range(5)] == [200, 200, 200, 429, 429]
     assert client.get(SITES)["Retry-After"] == "48"
     other = Client(headers={"Authorization": f"Token {token_create(team=team, role='viewer')}"})
     assert other.get(SITES).status_code == 200
-    monkeypatch.setattr("tenancy.api.time.time", lambda: 6_000_000_060.0)
+    monkeypatch.setattr("core.rate.time.time", lambda: 6_000_000_060.0)
     assert client.get(SITES).status_code == 200
 
 
