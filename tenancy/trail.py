@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -20,9 +20,9 @@ from django.db import models
 from django.db.models import Func, Q, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
-from django.utils.dateparse import parse_date, parse_datetime
 
 from core.scope import DOORS
+from core.text import moment
 from tenancy.audit import AuditEvent
 from tenancy.models import User
 
@@ -338,26 +338,13 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _time(text: str) -> datetime:
-    """A time (UTC where it does not say), or a day, which begins at midnight."""
-    try:
-        at = parse_datetime(text)
-        if at is None and (day := parse_date(text)):
-            at = datetime.combine(day, time())
-    except ValueError:
-        at = None
-    if at is None:
-        raise ValueError("a time as 2026-01-31T08:00 (UTC) or a day as 2026-01-31")
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 _READ: dict[str, Any] = {
     "model": _model,
     "object": _number,
     "action": _one_of(*ACTIONS),
     "door": _one_of(*DOORS),
     "who": lambda text: text[:150],
-    "since": _time,
-    "until": _time,
+    "since": moment,
+    "until": moment,
     "q": lambda text: text[:100],
 }

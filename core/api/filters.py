@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -17,6 +18,8 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import DataError, models
 from django.db.models import Q
 from rest_framework import exceptions
+
+from core.text import moment
 
 _TEXT = {"ic": "icontains", "isw": "istartswith", "iew": "iendswith", "ie": "iexact"}
 _COMPARE = ("gt", "gte", "lt", "lte")
@@ -70,6 +73,13 @@ def _number(text: str) -> float:
     return value
 
 
+def _moment(text: str) -> datetime:
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise ValueError(f"Give {error}.") from None
+
+
 def of_field(name: str, field: Any, path: str = "") -> dict[str, Filter]:
     """The filters of one model field, by the names of their query parameters."""
     path = path or field.name
@@ -84,7 +94,8 @@ def of_field(name: str, field: Any, path: str = "") -> dict[str, Filter]:
     if isinstance(field, models.BooleanField):
         return {name: Filter(path, "boolean", parse=truth), f"{name}__n": Filter(path, "boolean", True, parse=truth)}
     if isinstance(field, models.DateTimeField):
-        return _pair(name, path, "date-time") | _compared(name, path, "date-time") | _empty(name, path, False)
+        found = _pair(name, path, "date-time", _moment) | _compared(name, path, "date-time", _moment)
+        return found | _empty(name, path, False)
     if isinstance(field, models.FloatField):
         return _pair(name, path, "number", _number) | _compared(name, path, "number", _number)
     if isinstance(field, models.IntegerField):

@@ -381,6 +381,7 @@ def test_filters(team: Team, alice: User) -> None:
         assert actions(since=times[1].isoformat()) == ["delete", "update"]
         assert actions(until=times[1].isoformat()) == ["insert"]
         assert actions(since="2001-01-01", until="2001-01-02T03:04") == []
+        assert actions(until="2001-01-02T03:04+23:07") == []
 
 
 @pytest.mark.parametrize(
@@ -395,6 +396,7 @@ def test_filters(team: Team, alice: User) -> None:
         ("door", "window"),
         ("since", "yesterday"),
         ("until", "2026-13-45"),
+        ("until", "0001-01-01T00:00+23:00"),
         ("q", "a\0b"),
     ],
 )
