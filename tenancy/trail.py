@@ -146,10 +146,10 @@ def entries(wanted: Wanted, *, start: str = "", limit: int = 50) -> list[Entry]:
 
 def all_entries(wanted: Wanted, piece: int = 1000) -> Iterator[list[Entry]]:
     """Everything that is wanted, a piece at a time."""
-    start = ""
-    while rows := entries(wanted, start=start, limit=piece):
+    rows = entries(wanted, limit=piece)
+    while rows:
         yield rows
-        start = rows[-1].key
+        rows = entries(wanted, start=rows[-1].key, limit=piece) if len(rows) == piece else []
 
 
 class _WholeRow(Func):

@@ -20,7 +20,7 @@ from probing.models import Campaign, CampaignTarget
 from tenancy.audit import AuditEvent
 from tenancy.models import Membership, Team, TeamModel, User
 from tenancy.services import token_create
-from tenancy.trail import Entry, Wanted, entries, trails
+from tenancy.trail import Entry, Wanted, all_entries, entries, trails
 from tests.rows import campaign_rows, lab_rows
 from tests.teams import Rows
 from ticketing.models import Incident, Ticket
@@ -423,6 +423,10 @@ def test_pages_go_on_where_the_last_ended(rows: Rows) -> None:
                 seen += [entry.key for entry in page]
                 after = page[-1].key
             assert seen == whole
+        for size in (1, 7, len(whole) - 1, len(whole), len(whole) + 1):
+            pieces = list(all_entries(Wanted(), piece=size))
+            assert all(pieces)
+            assert [entry.key for piece in pieces for entry in piece] == whole
 
 
 def test_events_of_the_same_moment_are_each_told_once(scope: Team) -> None:
