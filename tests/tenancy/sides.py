@@ -49,7 +49,7 @@ class Side:
         self.named = 0
         self.start()
         with team_scope(self.team.pk):
-            self.agent = Agent.objects.create(name="agent", public_key="ab" * 32)
+            self.agent = Agent.objects.create(name="agent", public_key=slug.encode().hex().ljust(64, "0"))
             self.target = services.endpoint_create(name="n-b", address="192.0.2.1")
             own = ApiToken.objects.get().pk
             self.kept = {("tokens", own), ("endpoints", self.target.pk)}
