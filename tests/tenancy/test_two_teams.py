@@ -279,8 +279,8 @@ class Teams(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             cursor.execute("SELECT * FROM netops_due_keys()")
             assert all(isinstance(value, int) for row in cursor.fetchall() for value in row[1:])
-            cursor.execute("SELECT id FROM netops_search('device', 'n', 1000)")
-            assert cursor.fetchall() == []
+            cursor.execute("SELECT netops_search('device', 'n', 1000)")
+            assert cursor.fetchall() == [([],)]
 
     @invariant()
     def each_has_exactly_its_own(self) -> None:
