@@ -12,13 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agents.enrolment import agent_approve, agent_revoke, enrolment_token_create, enrolment_token_revoke
+from agents.enrolment import agent_approve, agent_revoke, enrolment_token_create, enrolment_token_revoke, join_token
 from agents.models import STATUSES, Agent, EnrolmentToken
 from agents.services import agent_create, agent_update
 from core.api.filters import Filter
 from core.api.resource import Resource
 from core.api.rows import Row
-from pi_agent.enrolment import JoinToken
 from tenancy.middleware import seat_of
 from tenancy.models import User
 
@@ -99,11 +98,9 @@ class EnrolmentTokens(Resource):
 
     @staticmethod
     def create(request: Request, **values: Any) -> EnrolmentToken:
-        from agents.tls import pin
-
         maker = User.objects.filter(pk=seat_of(request).user_id or 0).first()
         token, secret = enrolment_token_create(created_by=maker, **values)
-        token.shown_once = {"token": str(JoinToken(secret, pin()))}  # type: ignore[attr-defined]
+        token.shown_once = {"token": join_token(secret)}  # type: ignore[attr-defined]
         return token
 
     @staticmethod

@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from agents.models import Agent, EnrolmentToken, enrolment_token_of
 from agents.services import KEY_TAKEN, agent_register, insert
+from agents.tls import pin
 from core.live import publish, send_to
 from core.scope import acting, current_team_id, team_scope
-from pi_agent.enrolment import enrol_message, rotate_message
+from pi_agent.enrolment import JoinToken, enrol_message, rotate_message
 from pi_agent.identity import verify
 from pi_agent.registration import Registration
 from tenancy.models import User
@@ -53,6 +54,11 @@ def enrolment_token_create(
     token.save()
     publish(current_team_id(), "agents")
     return token, secret
+
+
+def join_token(secret: str) -> str:
+    """What is pasted on the machine: the secret, and the key by which it knows the gateway."""
+    return str(JoinToken(secret, pin()))
 
 
 def enrolment_token_revoke(*, token: EnrolmentToken) -> None:

@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("netops.gateway")
 
 PING_S = 30.0
-
-
 WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH)
 """Answered as by `web`: an agent needs one address only, and knows its key."""
 BEAT_S = 5.0
+"""Between the beats of all links; SILENT_S (agents/models.py) is several of them."""
 PROVE_S = 5.0
 """Within this time an older link has to answer, or a link of another boot takes its place."""
 
@@ -159,7 +158,7 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
     gateway = Gateway(get_asgi_application())
 
     class Server(uvicorn.Server):
-        """Listens on both sockets; uvicorn itself makes TCP servers only of the sockets it is given."""
+        """Listens on both sockets, and for SSH; uvicorn itself makes TCP servers only of the sockets it is given."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from django.utils import timezone
 from agents.enrolment import free_name
 from agents.models import Agent, LegacyToken, legacy_token_of
 from agents.reports import UnknownAgent
-from agents.services import heard, tunnel_port
+from agents.services import machine_told, tunnel_port
 from core.live import publish
 from core.scope import acting, current_team_id, team_scope
 from pi_agent.fields import Fields
@@ -105,17 +105,13 @@ def legacy_register(*, secret: str, address: str, body: bytes) -> int:
         agent = _agent(told)
         if agent.state == Agent.State.REVOKED:
             raise UnknownAgent
-        news = {"interfaces": [asdict(one) for one in told.interfaces], "ports": [asdict(one) for one in told.ports]}
-        heard(
-            Agent.objects.filter(pk=agent.pk),
-            **news,
-            addresses={one.name: list(one.addresses) for one in told.interfaces},
+        machine_told(
+            agent=agent,
+            interfaces=told.interfaces,
+            ports=told.ports,
             holdtime_s=max(told.holdtime_s, agent.interval_s),
             reported=now,
-            registered=now,
         )
-        if (agent.interfaces, agent.ports) != (news["interfaces"], news["ports"]) or agent.status_now != "online":
-            publish(found[0], "agents")
         return tunnel_port(agent_id=agent.pk)
 
 

@@ -51,8 +51,8 @@ class Agent(TeamModel):
     """One pi_agent, or one of class legacy (PiCon), which has no key. `epoch` fences gateways: each accepted link
     raises it, writes of an older one are refused.
 
-    `online`: its link is up. `serial` is a hint and never an identity. `interfaces` and `ports` are as
-    pi_agent.registration.Registration.told() has them. `back`: when it was heard again after it had been dead.
+    `online`: its link is up. `serial` is a hint and never an identity. `interfaces` and `ports`: lists of
+    the fields of pi_agent.registration.Interface and Port. `back`: when it was heard again after it had been dead.
     """
 
     class State(models.TextChoices):
@@ -110,10 +110,6 @@ class Agent(TeamModel):
     @property
     def fingerprint(self) -> str:
         return fingerprint(bytes.fromhex(self.public_key)) if self.public_key else ""
-
-    @property
-    def expires_at(self) -> datetime | None:
-        return self.last_seen and self.last_seen + timedelta(seconds=self.holdtime_s)
 
     @property
     def status_now(self) -> str:

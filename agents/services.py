@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from agents.streams import streams
 from core.live import publish
 from core.scope import current_team_id
 from pi_agent.frames import FrameError, Hello
-from pi_agent.registration import Registration
+from pi_agent.registration import Interface, Port, Registration
 from ticketing.services import incident_report
 
 MAX_OFFSET = 2**62
@@ -133,25 +133,29 @@ def links_beat(*, epochs: Mapping[int, int]) -> set[int]:
     return set(epochs) - set(alive)
 
 
+def machine_told(*, agent: Agent, interfaces: Sequence[Interface], ports: Sequence[Port], **values: Any) -> None:
+    """Store what an agent says of its machine; open pages hear of what changed."""
+    told = {"interfaces": [asdict(one) for one in interfaces], "ports": [asdict(one) for one in ports]}
+    addresses = {one.name: list(one.addresses) for one in interfaces}
+    heard(Agent.objects.filter(pk=agent.pk), **told, addresses=addresses, registered=timezone.now(), **values)
+    if (agent.interfaces, agent.ports) != (told["interfaces"], told["ports"]) or agent.status_now != "online":
+        publish(current_team_id(), "agents")
+
+
 def agent_register(*, agent: Agent, registration: Registration) -> None:
-    """Store what an agent says of its machine. Its clock is not asked: times are the server's."""
-    now = timezone.now()
-    told = registration.told()
-    heard(
-        Agent.objects.filter(pk=agent.pk),
-        **told,
+    """The whole of a registration. The machine's clock is not asked: times are the server's."""
+    machine_told(
+        agent=agent,
+        interfaces=registration.interfaces,
+        ports=registration.ports,
         hostname=registration.hostname,
         serial=registration.serial,
         model=registration.model,
         os=registration.os,
         software=registration.software,
         boot=str(registration.boot),
-        booted=now - timedelta(seconds=registration.uptime_s),
-        addresses={one.name: list(one.addresses) for one in registration.interfaces},
-        registered=now,
+        booted=timezone.now() - timedelta(seconds=registration.uptime_s),
     )
-    if (agent.interfaces, agent.ports) != (told["interfaces"], told["ports"]) or agent.status_now != "online":
-        publish(current_team_id(), "agents")
 
 
 def link_register(*, agent_id: int, epoch: int, registration: Registration) -> None:

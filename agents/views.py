@@ -22,7 +22,7 @@ from agents.models import Agent, EnrolmentToken, LegacyToken
 from core.listing import Column, Listing, as_rows
 from core.views import page
 from pi_agent import __version__
-from pi_agent.enrolment import JoinToken, fingerprint
+from pi_agent.enrolment import fingerprint
 from tenancy.access import needs
 from tenancy.forms import refused
 from tenancy.middleware import seat_of
@@ -62,7 +62,7 @@ def agents(request: HttpRequest, slug: str) -> HttpResponse:
         .values("id", "name", "hostname", "serial", "model", "first_seen", "public_key", "token__name")
     )
     for row in waiting:
-        row["fingerprint"] = _fingerprint(row["public_key"])
+        row["fingerprint"] = fingerprint(bytes.fromhex(row["public_key"]))
     context = {"section": "agents", "listing": listing, "waiting": waiting, "now": timezone.now()}
     return page(request, "agents/agents.html", context, "agents/_agents.html")
 
@@ -75,7 +75,6 @@ def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "section": "agents",
         "agent": shown,
         "now": timezone.now(),
-        "fingerprint": _fingerprint(shown.public_key),
         "interfaces": [{**each, "addresses": _marked(each.get("addresses", []))} for each in shown.interfaces],
         "behind": bool(shown.software) and shown.software != __version__,
         "version": __version__,
@@ -87,13 +86,6 @@ def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         ),
     }
     return page(request, "agents/agent.html", context, "agents/_agent.html")
-
-
-def _fingerprint(public_key: str) -> str:
-    try:
-        return fingerprint(bytes.fromhex(public_key)) if public_key else ""
-    except ValueError:
-        return ""
 
 
 def _marked(addresses: list[str]) -> list[tuple[str, str]]:
@@ -116,7 +108,7 @@ def enrol(request: HttpRequest, slug: str) -> HttpResponse:
         except ValidationError as error:
             refused(form, error)
         else:
-            join, form = _join(secret), TokenForm()
+            join, form = enrolment.join_token(secret), TokenForm()
     tokens = EnrolmentToken.objects.order_by("-pk")
     context = {
         "section": "agents",
@@ -130,12 +122,6 @@ def enrol(request: HttpRequest, slug: str) -> HttpResponse:
         ),
     }
     return render(request, "agents/enrol.html", context)
-
-
-def _join(secret: str) -> str:
-    from agents.tls import pin
-
-    return str(JoinToken(secret, pin()))
 
 
 @require_POST

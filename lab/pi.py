@@ -58,7 +58,8 @@ class Console:
 async def run(state: Path, server: str, token: Path, names: list[str]) -> None:
     """Until SIGTERM or SIGINT."""
     links = [state / name for name in names]
-    consoles = [Console(name, link) for name, link in zip(names, links, strict=True)]
+    for name, link in zip(names, links, strict=True):
+        Console(name, link)
     environment = {
         **os.environ,
         "NETOPS_AGENT_STATE": str(state / "agent"),
@@ -70,7 +71,7 @@ async def run(state: Path, server: str, token: Path, names: list[str]) -> None:
             await _agent([*AGENT, "enrol", server, "-"], environment, token.read_bytes())
         await asyncio.sleep(AGAIN_S)
     token.unlink(missing_ok=True)
-    while consoles:
+    while True:
         await _agent([*AGENT, "run"], environment)
         await asyncio.sleep(AGAIN_S)
 

@@ -5,16 +5,14 @@ from pathlib import Path
 
 from allauth.account.models import EmailAddress
 
-from agents.enrolment import enrolment_token_create
+from agents.enrolment import enrolment_token_create, join_token
 from agents.models import Agent
 from agents.services import agent_create
-from agents.tls import pin
 from core.scope import team_scope
 from inventory.models import TopologySource
 from inventory.services import endpoint_set, source_create
 from lab.topology import Topology, TopologyError, load
 from netops import home
-from pi_agent.enrolment import JoinToken
 from pi_agent.identity import Identity
 from probing.models import Campaign
 from probing.services import campaign_create
@@ -70,7 +68,7 @@ def _join_token() -> None:
     state = home.folder("pi")
     if not (state / "agent" / "enrolled.json").exists():
         _, secret = enrolment_token_create(name="The demo's machine with consoles")
-        home.write_private(state / "join-token", str(JoinToken(secret, pin())))
+        home.write_private(state / "join-token", join_token(secret))
 
 
 def _topology() -> Topology:

@@ -31,8 +31,6 @@ log = logging.getLogger("pi_agent")
 
 QUEUE_LIMIT = 2 << 20
 """Bytes of reports kept while the server does not acknowledge them."""
-LINK_UP, LINK_TROUBLE = "link to %s is up: agent %s", "link to %s"
-"""As pi_agent/link.py logs them."""
 NOT_ENROLLED = "this agent is not enrolled: run netops-agent enrol URL TOKEN, or name a link (NETOPS_AGENT_LINK)"
 
 
@@ -181,12 +179,17 @@ async def _keep_link(url: str, pin: bytes | None, identity: Identity, config: Co
     spool = config.folder / "reports"
     outbox = Outbox.load(spool, QUEUE_LIMIT)
     tunnel = Tunnel(identity, parse_sshd(config.tunnel)) if config.tunnel else None
-    offered = tunnel.tell if tunnel else None
     link = Link(
-        url, identity, lambda payload: prober.apply(Plan.from_json(payload)), outbox, pin=pin, on_tunnel=offered
+        url,
+        identity,
+        lambda payload: prober.apply(Plan.from_json(payload)),
+        outbox,
+        pin=pin,
+        on_tunnel=tunnel.tell if tunnel else None,
+        on_up=status.up,
+        on_down=status.down,
     )
     prober = Prober(link.deliver)
-    logging.getLogger("pi_agent.link").addHandler(_StatusHandler(status))
     try:
         await _watch(config, status, link.register, link.run, *([tunnel.run] if tunnel else []))
     finally:
@@ -209,20 +212,6 @@ async def _watch(
         tasks.create_task(Watcher(Machine(config.wanted).registration, changed).run())
         for run in runs:
             tasks.create_task(run())
-
-
-class _StatusHandler(logging.Handler):
-    """What the link's log says is what `netops-agent status` shows, so that both never differ."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__()
-        self._status = status
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.msg == LINK_UP and isinstance(record.args, tuple):
-            self._status.up(str(record.args[1]))
-        elif record.levelno >= logging.WARNING and str(record.msg).startswith(LINK_TROUBLE):
-            self._status.down(record.getMessage())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import secrets
 import uuid
 from dataclasses import dataclass
 from typing import Self
@@ -31,10 +30,6 @@ class JoinToken:
 
     secret: str
     pin: bytes
-
-    @classmethod
-    def make(cls, pin: bytes) -> Self:
-        return cls(secrets.token_hex(16), pin)
 
     @classmethod
     def parse(cls, text: str) -> Self:

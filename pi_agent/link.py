@@ -93,8 +93,11 @@ class Link:
         backoff: tuple[float, float] = BACKOFF,
         pin: bytes | None = None,
         on_tunnel: Callable[[TunnelTerms], None] | None = None,
+        on_up: Callable[[str], None] = lambda _: None,
+        on_down: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`pin`: SHA-256 of the server's SubjectPublicKeyInfo; without, wss:// trusts what this machine trusts."""
+        """`pin`: SHA-256 of the server's SubjectPublicKeyInfo; without, wss:// trusts what this machine trusts.
+        `on_up` is told the agent's name at the server, `on_down` why a link ended or did not come up."""
         self.outbox = outbox
         self._url = check_url(url)
         self._identity = identity
@@ -102,6 +105,8 @@ class Link:
         self._backoff = backoff
         self._pin = pin
         self._on_tunnel = on_tunnel
+        self._on_up = on_up
+        self._on_down = on_down
         self._boot = boot_id()
         self._news = asyncio.Event()
         self._dropped = 0  # as last logged
@@ -128,9 +133,12 @@ class Link:
                 async with self._connect() as socket_:
                     await self._serve(socket_)
             except (OSError, WebSocketException, Refused) as error:
-                log.warning("link to %s: %s", self._url, str(error) or "the server did not answer in time")
-            except Exception:  # whatever a strange server provoked: an agent in the field has to come back
+                trouble = f"link to {self._url}: {str(error) or 'the server did not answer in time'}"
+                log.warning("%s", trouble)
+                self._on_down(trouble)
+            except Exception as error:  # whatever a strange server provoked: an agent in the field has to come back
                 log.exception("link to %s", self._url)
+                self._on_down(f"link to {self._url}: {type(error).__name__}")
             if loop.time() - began > self._backoff[1]:
                 attempt = 0
             first, longest = self._backoff
@@ -166,6 +174,7 @@ class Link:
             welcome = await self._introduce(socket_)
         self.outbox.resume(welcome.streams.get(PROBING, 0))
         log.info("link to %s is up: agent %s", self._url, welcome.agent)
+        self._on_up(welcome.agent)
         senders = [asyncio.create_task(self._send_reports(socket_, welcome.window))]
         if welcome.version > 1:
             senders.append(asyncio.create_task(self._send_registrations(socket_)))

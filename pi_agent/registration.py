@@ -6,7 +6,7 @@ import ipaddress
 import json
 import uuid
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 from pi_agent.fields import U32, Fields, FrameError
 
@@ -96,7 +96,3 @@ class Registration:
             interfaces=interfaces,
             ports=ports,
         )
-
-    def told(self) -> dict[str, Any]:
-        """As it is kept: interfaces and ports as plain lists."""
-        return {"interfaces": [asdict(one) for one in self.interfaces], "ports": [asdict(one) for one in self.ports]}

@@ -25,6 +25,8 @@ from agents.services import tunnel_port
 from core.scope import team_scope
 from pi_agent.frames import TunnelTerms
 from pi_agent.identity import Identity
+from pi_agent.link import boot_id
+from pi_agent.registration import Registration
 from pi_agent.tunnel import Tunnel
 from tenancy.models import Team
 from tests.agents.conftest import HANG, GatewayProcess, linked, until
@@ -116,18 +118,11 @@ def test_the_link_says_where_the_tunnel_may_be(
 
     async def scenario() -> None:
         async with linked(identity, on_tunnel=told.append) as link:
-            link.register(machine_registration())
+            link.register(Registration("pi", "", "", "", "0.1.0", boot_id(), 1, (), ()))
             await until(lambda: told)
 
     asyncio.run(scenario())
     assert told == [terms(port_of(team, agent))]
-
-
-def machine_registration() -> Any:
-    from pi_agent.link import boot_id
-    from pi_agent.registration import Registration
-
-    return Registration("pi", "", "", "", "0.1.0", boot_id(), 1, (), ())
 
 
 def test_it_is_one_port_and_nothing_else(gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity) -> None:

@@ -59,7 +59,7 @@ def test_what_a_user_gets_wrong_is_one_sentence(
 
 def test_enrolling_says_what_comes_next(tmp_path: Path) -> None:
     with serving(tmp_path) as web:
-        token = str(JoinToken.make(web.pin))
+        token = str(JoinToken("0123456789abcdef" * 2, web.pin))
         state = ("--state", str(tmp_path / "state"))
         done = agent("enrol", web.url, token, *state)
         assert done.returncode == 0, done.stderr

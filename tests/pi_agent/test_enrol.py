@@ -15,6 +15,8 @@ from pi_agent.registration import Registration
 from pi_agent.state import Enrolled
 from tests.pi_agent.web import ENROLLED, serving
 
+SECRET = "0123456789abcdef" * 2
+
 
 def config(folder: Path) -> Config:
     return Config(state=str(folder / "state"))
@@ -22,7 +24,7 @@ def config(folder: Path) -> Config:
 
 def test_enrolling_proves_the_key_and_keeps_what_the_server_says(tmp_path: Path) -> None:
     with serving(tmp_path) as web:
-        token = JoinToken.make(web.pin)
+        token = JoinToken(SECRET, web.pin)
         done = enrol(web.url, str(token), config(tmp_path))
     assert web.paths == [ENROL_PATH]
     told = json.loads(web.bodies[0])
@@ -42,11 +44,11 @@ def test_the_key_that_is_there_is_used(tmp_path: Path) -> None:
     identity = Identity.create(tmp_path / "state/agent.key")
     with serving(tmp_path) as web:
         web.answer = json.dumps(ENROLLED | {"state": "waiting"}).encode()
-        done = enrol(web.url, str(JoinToken.make(web.pin)), config(tmp_path))
+        done = enrol(web.url, str(JoinToken(SECRET, web.pin)), config(tmp_path))
     assert (done.waiting, done.key) == (True, identity.public)
     (tmp_path / "state/agent.key").chmod(0o644)
     with pytest.raises(IdentityError, match="chmod 600"):
-        enrol(web.url, str(JoinToken.make(web.pin)), config(tmp_path))
+        enrol(web.url, str(JoinToken(SECRET, web.pin)), config(tmp_path))
 
 
 def test_what_root_makes_belongs_to_the_agent(tmp_path: Path) -> None:
@@ -54,14 +56,14 @@ def test_what_root_makes_belongs_to_the_agent(tmp_path: Path) -> None:
     owner = 65534 if os.geteuid() == 0 else os.getuid()
     os.chown(tmp_path / "state", owner, -1)
     with serving(tmp_path) as web:
-        enrol(web.url, str(JoinToken.make(web.pin)), config(tmp_path))
+        enrol(web.url, str(JoinToken(SECRET, web.pin)), config(tmp_path))
     assert {path.stat().st_uid for path in (tmp_path / "state").iterdir()} == {owner}
 
 
 def test_another_key_gets_nothing(tmp_path: Path) -> None:
     with serving(tmp_path) as web:
         with pytest.raises(PostError, match="the server has another key than the one the token named"):
-            enrol(web.url, str(JoinToken.make(bytes(32))), config(tmp_path))
+            enrol(web.url, str(JoinToken(SECRET, bytes(32))), config(tmp_path))
         with pytest.raises(PostError, match="does not speak the TLS that is wanted"):
             post(web.url, "/", b"{}", None)
     assert web.bodies == []
@@ -70,7 +72,7 @@ def test_another_key_gets_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["http", "unix"])
 def test_without_tls_only_on_this_machine(tmp_path: Path, scheme: str) -> None:
     with serving(tmp_path, scheme) as web:
-        assert enrol(web.url, str(JoinToken.make(bytes(32))), config(tmp_path)).agent == "pi-rack4"
+        assert enrol(web.url, str(JoinToken(SECRET, bytes(32))), config(tmp_path)).agent == "pi-rack4"
     assert web.paths == [ENROL_PATH]
 
 
@@ -98,7 +100,7 @@ def test_a_url_that_cannot_be_used_is_not_repeated(url: str) -> None:
 )
 def test_a_refusal_is_told_and_never_the_token(tmp_path: Path, status: int, answer: object, sentence: str) -> None:
     with serving(tmp_path) as web:
-        token = JoinToken.make(web.pin)
+        token = JoinToken(SECRET, web.pin)
         text = "<html>" if answer is None else json.dumps(answer).replace("{secret}", token.secret)
         web.status, web.answer = status, text.encode()
         with pytest.raises(PostError) as error:
@@ -112,7 +114,7 @@ def test_a_link_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     with serving(tmp_path) as web:
         web.answer = json.dumps(ENROLLED | {"link": "http://x"}).encode()
         with pytest.raises(ValueError, match="must be ws://host:port/link"):
-            enrol(web.url, str(JoinToken.make(web.pin)), config(tmp_path))
+            enrol(web.url, str(JoinToken(SECRET, web.pin)), config(tmp_path))
 
 
 def test_a_proxy_is_used_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

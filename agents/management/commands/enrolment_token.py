@@ -5,10 +5,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from agents.enrolment import enrolment_token_create
-from agents.tls import pin
+from agents.enrolment import enrolment_token_create, join_token
 from core.scope import at_the_command_line, team_scope
-from pi_agent.enrolment import JoinToken
 from tenancy.models import Team
 
 
@@ -39,4 +37,4 @@ class Command(BaseCommand):
                 )
         except (ValidationError, OverflowError) as error:
             raise CommandError(" ".join(getattr(error, "messages", ["Give fewer hours."]))) from None
-        self.stdout.write(str(JoinToken(secret, pin())))
+        self.stdout.write(join_token(secret))
