@@ -4,16 +4,21 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 FOREVER_MS = 25_000
+REFRESH = "document.body.dispatchEvent(new CustomEvent('netops:paths'))"
+REFRESHED = f"""new Promise((done) => {{
+  document.body.addEventListener("htmx:afterSettle", done, {{ once: true }});
+  {REFRESH};
+}}).then(() => null)"""
 # htmx writes to the console that a refresh was given up for what somebody asked for.
 GAVE_WAY = ("htmx:afterRequest, ", "htmx:sendAbort, ")
-SECTIONS = ("Overview", "Topology", "Paths", "Incidents", "Devices", "Links")
+SECTIONS = ("Overview", "Topology", "Paths", "Incidents", "Devices", "Links", "Agents", "Team")
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +99,15 @@ def test_paths_are_all_up_with_round_trips(page: Page) -> None:
 def test_a_choice_outlives_a_refresh_that_was_under_way(page: Page) -> None:
     go(page, "Paths")
     page.get_by_role("link", name="Cover loops").wait_for()
-    held: list[Route] = []
-    page.route(lambda url: "role=" not in url, lambda route: held.append(route))
-    page.evaluate("document.body.dispatchEvent(new CustomEvent('netops:paths'))")
-    page.wait_for_timeout(200)
-    assert held
+    page.route(lambda url: "role=" not in url, lambda _: None)  # a refresh is asked for, and not answered
+    with page.expect_request(lambda request: request.headers.get("hx-request") == "true"):
+        page.evaluate(REFRESH)
     page.get_by_role("link", name="Cover loops").click()
     expect(page.locator("#listing")).to_contain_text("Loops probed besides the paths")
-    for route in held:
-        route.continue_()
-    page.unroute_all()
-    page.wait_for_timeout(1000)
+    with page.expect_response(lambda answer: "role=cover" in answer.url):
+        page.evaluate(REFRESH)
     expect(page.locator("#listing")).to_contain_text("Loops probed besides the paths")
+    page.unroute_all()
 
 
 def test_a_refresh_under_a_pressed_button_takes_neither_click_nor_focus(page: Page) -> None:
@@ -114,9 +116,7 @@ def test_a_refresh_under_a_pressed_button_takes_neither_click_nor_focus(page: Pa
     link.hover()
     page.mouse.down()
     expect(link).to_be_focused()
-    with page.expect_response(lambda answer: answer.request.headers.get("hx-request") == "true"):
-        page.evaluate("document.body.dispatchEvent(new CustomEvent('netops:paths'))")
-    page.wait_for_timeout(300)
+    page.evaluate(REFRESHED)
     expect(link).to_be_focused()
     page.mouse.up()
     expect(page.locator("#listing")).to_contain_text("Loops probed besides the paths")
