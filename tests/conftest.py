@@ -16,6 +16,7 @@ from netops import home
 from tenancy.models import Team, User
 from tenancy.services import member_set, team_create
 from tests.embedded import django_db_setup, valkey  # noqa: F401  (fixtures: a conftest outranks pytest-django)
+from tests.installation import Installation
 
 # tests/embedded.py clears the environment of everything else that starts with NETOPS_.
 FORBID_SKIPS = bool(os.environ.get("NETOPS_FORBID_SKIPS"))
@@ -109,9 +110,14 @@ def charlie_client(charlie: User) -> Client:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
-    """With NETOPS_FORBID_SKIPS a skip that allowed_skips.txt does not list is a failure."""
+    """With NETOPS_FORBID_SKIPS a skip that allowed_skips.txt does not list is a failure; a failure shows the logs."""
     outcome = yield
     report = outcome.get_result()
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Installation):
+                report.sections.append(("what netops printed last", "\n".join(value.lines[-80:])))
+                break
     if report.skipped and FORBID_SKIPS and item.nodeid not in ALLOWED_SKIPS and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"

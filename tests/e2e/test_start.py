@@ -56,7 +56,7 @@ def test_a_killed_supervisor_takes_everything_with_it() -> None:
 def test_without_a_lab_everything_else_starts_and_one_line_says_what_to_do() -> None:
     hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"]
     with Installation(through=hide) as installation:
-        wait_for("the lab's line", lambda: any("/dev/net/tun" in line for line in installation.lines), 30)
+        wait_for("the lab's line", lambda: any("/dev/net/tun" in line for line in installation.lines), 120)
         assert installation.health() == 200
         said = [line for line in installation.lines if line.startswith("lab ")]
         assert len(said) == 1, said
