@@ -10,7 +10,7 @@ from typing import Any
 from lab.agent import Agent
 from lab.network import Network, UnknownName, Wire
 from lab.speaker import Speaker
-from lab.wire import Direction
+from lab.wire import Direction, Standstills
 
 MAX_DELAY_MS = 10_000
 
@@ -22,8 +22,11 @@ class CommandError(ValueError):
 class Control:
     """Faults on wires, and what routing makes of them."""
 
-    def __init__(self, network: Network, speaker: Speaker, listening: str, agent: Agent | None) -> None:
+    def __init__(
+        self, network: Network, speaker: Speaker, listening: str, agent: Agent | None, standstills: Standstills
+    ) -> None:
         self._network, self._speaker, self._listening, self._agent = network, speaker, listening, agent
+        self._standstills = standstills
         self._commands: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "status": self._status,
             "cut": self._cut,
@@ -97,6 +100,7 @@ class Control:
             },
             "bgp": {"listening": self._listening, "peers": self._speaker.status()},
             "agent": self._agent.status() if self._agent else None,
+            "standstills": self._standstills.count,
         }
 
     def _converge(self, directions: list[Direction]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lab.namespace import enter_user_namespace, needs_namespaces
 from lab.network import ASN, Network
 from lab.speaker import Speaker
 from lab.topology import Topology
-from lab.wire import Pump
+from lab.wire import Pump, Standstills
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -63,7 +63,7 @@ async def _serve(
         except OSError as error:
             raise StartError(f"cannot run {command[1][0]} in {command[0]}: {error.strerror}") from None
     host, port = listener.getsockname()
-    control = Control(network, speaker, f"{host}:{port}", agent)
+    control = Control(network, speaker, f"{host}:{port}", agent, Standstills(loop))
     await asyncio.start_server(_until_exit(speaker.serve), sock=listener)
     await asyncio.start_unix_server(_until_exit(control.serve), sock=control_socket)
     print(f"lab is ready: {len(topology.routers)} routers, {len(topology.links)} links", flush=True)

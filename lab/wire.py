@@ -78,6 +78,26 @@ class Pump:
         self._timer = self._loop.call_at(self._delayed[0][0], self._write_due) if self._delayed else None
 
 
+class Standstills:
+    """How often the lab stood still for long, told by a timer that came late.
+
+    A network that forwards nothing is at fault: on a machine that is too busy, whoever probes it is right to say so.
+    """
+
+    LONG_S = 0.2
+    _EVERY_S = 0.02
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.count = 0
+        self._watch(loop.time())
+
+    def _watch(self, due: float) -> None:
+        now = self._loop.time()
+        self.count += now - due > self.LONG_S
+        self._loop.call_at(now + self._EVERY_S, self._watch, now + self._EVERY_S)
+
+
 def tun_write(fd: int, packet: bytes | memoryview) -> bool:
     """False when the device refuses: it is down, its queue is full, or this is no IP packet."""
     try:

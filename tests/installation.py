@@ -109,9 +109,12 @@ class Installation:
 
     def lab(self, command: str, *names: str, **arguments: object) -> None:
         """Break or mend the lab through its control socket, without the half second of a new process."""
-        ends = dict(zip("ab", names, strict=False))
+        self.request(command, **dict(zip("ab", names, strict=False)), **arguments)
+
+    def request(self, command: str, **arguments: object) -> dict[str, Any]:
+        """The lab's answer to one command, once it is there to answer."""
         wait_for("the lab to answer", self._lab_is_up, 60)
-        request(self.data / "lab", command, **ends, **arguments)
+        return request(self.data / "lab", command, **arguments)
 
     def _lab_is_up(self) -> bool:
         try:

@@ -114,21 +114,30 @@ def test_a_killed_process_comes_back_and_nothing_is_wrong(netops: Installation, 
     wait_for("everything up", netops.all_up, 150)
 
 
+def _a_quiet_minute(netops: Installation) -> None:
+    """No incident in a minute in which the lab never got too little processor to forward: that would be a fault."""
+    for _ in range(5):
+        wait_for("everything up", netops.all_up, 75)
+        before = netops.request("status")["standstills"]
+        end = time.monotonic() + 60
+        while not (opened := netops.open_incidents()) and time.monotonic() < end:
+            time.sleep(1)
+        if netops.request("status")["standstills"] == before:
+            assert not opened
+            return
+    pytest.fail("the whole lab stood still in each of five minutes: this machine is too busy")
+
+
 def test_ten_times_the_rate_with_background_loss_opens_nothing(netops: Installation) -> None:
     campaign = netops.results("/api/probing/campaigns/")[0]
-    known = netops.get("/api/ticketing/incidents/")["count"]
     netops.lab("loss", percent=0.1)
     netops.call("PATCH", f"/api/probing/campaigns/{campaign['id']}/", {"rate": campaign["rate"] * 10})
     try:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            assert not netops.open_incidents()
-            time.sleep(1)
+        _a_quiet_minute(netops)
         paths = [path["id"] for path in netops.results("/api/probing/paths/?limit=100")]
         minutes = [minute for path in paths for minute in netops.results(f"/api/probing/paths/{path}/minutes/")]
     finally:
         netops.call("PATCH", f"/api/probing/campaigns/{campaign['id']}/", {"rate": campaign["rate"]})
-    assert netops.get("/api/ticketing/incidents/")["count"] == known
     # A whole minute at the raised rate, with the losses that were asked for and nothing else.
     busiest = max(minute["sent"] for minute in minutes)
     assert busiest > 60 * campaign["rate"] * 5

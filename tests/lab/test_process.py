@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,14 @@ def test_ready_line_and_status(lab: Lab) -> None:
     there, back = wire["a_to_b"], wire["b_to_a"]
     assert (there["cut"], there["announced"], there["loss_percent"], there["delay_ms"]) == (True, True, 0, 0)
     assert (back["cut"], back["announced"], back["loss_percent"], back["delay_ms"]) == (False, False, 2.5, 7)
+
+
+def test_a_lab_that_got_no_processor_says_so(lab: Lab) -> None:
+    before = lab.request("status")["standstills"]
+    lab.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    lab.process.send_signal(signal.SIGCONT)
+    assert wait_for(lambda: lab.request("status")["standstills"] > before)
 
 
 @pytest.mark.parametrize(
