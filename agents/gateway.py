@@ -98,7 +98,8 @@ class Gateway:
             task.add_done_callback(self._partings.discard)
 
     async def beat(self) -> None:
-        """Every BEAT_S, for ever: the links are alive, or another gateway has taken an agent over."""
+        """Every BEAT_S, for ever: the links are alive, or another gateway has taken an agent over; plans whose nudge
+        got lost are found."""
         while True:
             await asyncio.sleep(BEAT_S)
             teams: dict[int, dict[int, int]] = {}
@@ -107,12 +108,14 @@ class Gateway:
             for team_id, epochs in teams.items():
                 try:
                     gone = await in_thread(team_id, services.links_beat, epochs=epochs)
+                    versions = await in_thread(team_id, services.plan_versions, agents=epochs.keys())
                 except Exception as error:
                     log.warning("the links of team %s did not beat (%s)", team_id, type(error).__name__)
                     continue
-                for link in [self._links[agent_id] for agent_id in gone if agent_id in self._links]:
-                    if link.epoch == epochs[link.agent_id]:
+                for link in [self._links[agent_id] for agent_id in epochs if agent_id in self._links]:
+                    if link.agent_id in gone and link.epoch == epochs[link.agent_id]:
                         link.replace()
+                    link.look(versions)
 
     async def _offline(self, link: Link) -> None:
         """Offline once the grace is over; a link that came back has raised the epoch."""
@@ -152,7 +155,7 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
     import uvicorn
     from django.core.asgi import get_asgi_application
 
-    from agents import tunnel
+    from agents import nudges, tunnel
     from core.roles import keep_beating
 
     gateway = Gateway(get_asgi_application())
@@ -164,7 +167,7 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
             await super().startup(sockets)
             self.servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=unix))
             self.ssh = await tunnel.listen(settings.GATEWAY_HOST, settings.SSH_PORT)
-            self.beat = asyncio.create_task(gateway.beat())
+            self.tasks = [asyncio.create_task(gateway.beat()), asyncio.create_task(nudges.listen())]
             keep_beating("gateway")
             log.info("the gateway listens on %s", where)
 

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -44,8 +43,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 HANDSHAKE_S = 30.0
-POLL_S = 30.0
-"""Between looks for plans; nudges are quicker, and may get lost."""
 GRACE_S = 5.0
 WINDOW = 256 << 10
 """Bytes an agent may have in flight unacknowledged."""
@@ -54,6 +51,9 @@ BATCH = 32
 
 # Database work never runs in the event loop: a slow database delays acknowledgements, not pings or other links.
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="link")
+# After a restart all agents are at the door at once. They wait for these few threads: the links that are up do not wait
+# behind them, and more at a time would only keep the event loop from the interpreter (every step of TLS gives it up).
+_door = ThreadPoolExecutor(max_workers=2, thread_name_prefix="door")
 
 
 class Ended(Exception):
@@ -70,7 +70,15 @@ class Refused(Exception):
 
 async def in_thread(team_id: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `work` in one transaction of a team; the pooled connection is given back."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, _call(team_id, work, *args, **kwargs))
 
+
+async def at_door(team_id: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `in_thread`, for links that come up: they take turns."""
+    return await asyncio.get_running_loop().run_in_executor(_door, _call(team_id, work, *args, **kwargs))
+
+
+def _call(team_id: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
     def call() -> T:
         try:
             if team_id is None:
@@ -80,7 +88,7 @@ async def in_thread(team_id: int | None, work: Callable[P, T], *args: P.args, **
         finally:
             connection.close()
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+    return call
 
 
 class Link:
@@ -96,6 +104,7 @@ class Link:
         self._heard = asyncio.Event()
         self._replaced = asyncio.Event()
         self._news = asyncio.Event()
+        self._plans: dict[int, tuple[int, bytes]] = {}
         self._pushed: dict[int, int] = {}
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue(maxsize=BATCH)
 
@@ -110,7 +119,7 @@ class Link:
             )
         if not verify(hello.key, hello.signature, signed_message(nonce, hello.key)):
             raise Refused("auth", "This key is not enrolled.")
-        found = await in_thread(None, agent_of_key, hello.key.hex())
+        found = await at_door(None, agent_of_key, hello.key.hex())
         if found is None:
             raise Refused("auth", "This key is not enrolled.")
         self.team_id, self.agent_id = found
@@ -118,8 +127,8 @@ class Link:
 
     async def open(self) -> None:
         """WELCOME, under an epoch of its own; raises StaleLink where the agent was removed meanwhile."""
-        opened = await in_thread(self.team_id, services.link_open, agent_id=self.agent_id, hello=self._hello)
-        self.epoch, self._name = opened.epoch, opened.name
+        opened = await at_door(self.team_id, services.link_open, agent_id=self.agent_id, hello=self._hello)
+        self.epoch, self._name, self._plans = opened.epoch, opened.name, opened.plans
         await self._send(Welcome(opened.name, opened.streams, WINDOW, self._hello.version).frame())
 
     async def answers(self, seconds: float) -> bool:
@@ -138,6 +147,11 @@ class Link:
         """This link's key is in use by a machine that is there."""
         await in_thread(self.team_id, services.key_clash, agent_id=self.agent_id, hello=self._hello)
 
+    def look(self, versions: Mapping[int, Mapping[int, int]]) -> None:
+        """For each stream the version of agents' plans: if one is newer than what was pushed, its nudge got lost."""
+        if any(of.get(self.agent_id, 0) > self._pushed.get(stream, 0) for stream, of in versions.items()):
+            self._news.set()
+
     def replace(self) -> None:
         """A newer link of the same agent is here."""
         self._replaced.set()
@@ -146,17 +160,17 @@ class Link:
         """Until an end is reached; then every task of the link has ended."""
         work = [self._read(), self._store(), self._push(), self._replaced.wait()]
         tasks = [asyncio.ensure_future(each) for each in work]
-        hearing = asyncio.create_task(nudges.hear(self.agent_id, self._news.set))
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            with nudges.hearing(self.agent_id, self._news.set):
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         except services.StaleLink:
             self._replaced.set()
         finally:
-            for task in (*tasks, hearing):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, hearing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         if self._replaced.is_set():
             raise Refused("replaced", "A newer link of this agent took over.")
 
@@ -193,10 +207,9 @@ class Link:
 
     async def _register(self, frame: Frame) -> None:
         registered = Registration.parse(frame.payload)
-        await in_thread(
+        port = await at_door(
             self.team_id, services.link_register, agent_id=self.agent_id, epoch=self.epoch, registration=registered
         )
-        port = await in_thread(self.team_id, services.tunnel_port, agent_id=self.agent_id)
         await self._send(TunnelTerms(str(settings.SSH_HOST), settings.SSH_PORT, port, host_key()).frame())
 
     async def _refused(self, frame: Frame) -> None:
@@ -234,11 +247,12 @@ class Link:
 
     async def _push(self) -> None:
         while True:
+            while self._plans:  # taken out, for this waits for hours
+                stream, plan = self._plans.popitem()
+                if self._pushed.get(stream) != plan[0]:
+                    self._pushed[stream] = plan[0]
+                    await self._send(Frame(Type.DATA, stream, *plan))
+                del plan
+            await self._news.wait()
             self._news.clear()
-            plans = await in_thread(self.team_id, services.plans_of, agent_id=self.agent_id, epoch=self.epoch)
-            for stream, (version, payload) in plans.items():
-                if self._pushed.get(stream) != version:
-                    self._pushed[stream] = version
-                    await self._send(Frame(Type.DATA, stream, version, payload))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), random.uniform(POLL_S / 2, POLL_S))  # noqa: S311
+            self._plans = await in_thread(self.team_id, services.plans_of, agent_id=self.agent_id, epoch=self.epoch)

@@ -203,8 +203,10 @@ def legacy_token_of(digest: str) -> tuple[int, int] | None:
 
 
 def free_tunnel_port() -> int:
-    """The lowest port that no agent of any team has."""
+    """The lowest port that no agent of any team has; who asks next waits until this transaction has ended."""
     with connection.cursor() as cursor:
+        # By a statement of its own: the next one then sees what the one before has taken.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('netops_tunnel_port'))")
         cursor.execute("SELECT netops_tunnel_port()")
         (port,) = cursor.fetchone()
     return int(port)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -36,11 +36,12 @@ class StaleLink(Exception):
 
 @dataclass(frozen=True)
 class Opened:
-    """`streams`: for each stream the next offset expected."""
+    """`streams`: for each stream the next offset expected; `plans`: as `plans_of` gives them."""
 
     name: str
     epoch: int
     streams: dict[int, int]
+    plans: dict[int, tuple[int, bytes]]
 
 
 def agent_create(*, name: str, public_key: str, address: str | None = None) -> Agent:
@@ -102,27 +103,32 @@ def heard(agents: QuerySet[Any], **values: Any) -> int:
 def link_open(*, agent_id: int, hello: Hello) -> Opened:
     """A new link of this agent: its epoch fences every older one. Raises StaleLink if the agent was removed or revoked.
 
-    The streams' rows are locked first, as by `stream_receive`: what an older link is just storing is counted.
+    The streams' rows are locked, as by `stream_receive`: what an older link is just storing is counted.
     """
-    if not Agent.objects.filter(pk=agent_id, state=Agent.State.ENROLLED).exists():
+    agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id, state=Agent.State.ENROLLED).first()
+    if agent is None:
         raise StaleLink
-    for stream in streams:
-        AgentStream.objects.get_or_create(agent_id=agent_id, stream=stream)
     rows = AgentStream.objects.select_for_update().filter(agent_id=agent_id).order_by("stream")
     offsets = {row.stream: row.offset for row in rows}
-    AgentStream.objects.filter(agent_id=agent_id).update(boot=str(hello.boot))
+    new = [AgentStream(agent=agent, stream=stream) for stream in streams if stream not in offsets]
+    if new:
+        AgentStream.objects.bulk_create(new)
+    if new or agent.boot != str(hello.boot):
+        AgentStream.objects.filter(agent=agent).update(boot=str(hello.boot))
+    known = agent.status_now == "online"
+    agent.epoch += 1
     heard(
         Agent.objects.filter(pk=agent_id),
-        epoch=F("epoch") + 1,
+        epoch=agent.epoch,
         online=True,
         boot=str(hello.boot),
         hostname=hello.hostname,
         software=hello.software[:40],
         addresses=hello.addresses,
     )
-    agent = Agent.objects.get(pk=agent_id)
-    publish(current_team_id(), "agents")
-    return Opened(agent.name, agent.epoch, offsets)
+    if not known:
+        publish(current_team_id(), "agents")
+    return Opened(agent.name, agent.epoch, {stream.stream: 0 for stream in new} | offsets, _plans(agent))
 
 
 def links_beat(*, epochs: Mapping[int, int]) -> set[int]:
@@ -131,6 +137,11 @@ def links_beat(*, epochs: Mapping[int, int]) -> set[int]:
     alive = [agent_id for agent_id, epoch in epochs.items() if held.get(agent_id) == epoch]
     heard(Agent.objects.filter(pk__in=alive), online=True)
     return set(epochs) - set(alive)
+
+
+def plan_versions(*, agents: Collection[int]) -> dict[int, dict[int, int]]:
+    """For each stream the version of the plan of each of these agents that has one."""
+    return {number: stream.versions(agents) for number, stream in streams.items()}
 
 
 def machine_told(*, agent: Agent, interfaces: Sequence[Interface], ports: Sequence[Port], **values: Any) -> None:
@@ -158,26 +169,22 @@ def agent_register(*, agent: Agent, registration: Registration) -> None:
     )
 
 
-def link_register(*, agent_id: int, epoch: int, registration: Registration) -> None:
-    """What the agent says of its machine; raises StaleLink."""
+def link_register(*, agent_id: int, epoch: int, registration: Registration) -> int:
+    """What the agent says of its machine; returns its `tunnel_port`. Raises StaleLink."""
     agent = Agent.objects.filter(pk=agent_id, epoch=epoch).first()
     if agent is None:
         raise StaleLink
     agent_register(agent=agent, registration=registration)
+    return agent.tunnel_port or tunnel_port(agent_id=agent_id)
 
 
 def tunnel_port(*, agent_id: int) -> int:
     """The port of the server's loopback that leads to this agent's sshd, from its first tunnel on for good."""
-    for last in (False, False, True):
-        if not Agent.objects.filter(pk=agent_id, tunnel_port=None).exists():
-            break
-        try:
-            with transaction.atomic():
-                Agent.objects.filter(pk=agent_id).update(tunnel_port=free_tunnel_port())
-        except IntegrityError:  # another team's agent took it just now
-            if last:
-                raise
-    return int(Agent.objects.get(pk=agent_id).tunnel_port or 0)
+    agent = Agent.objects.select_for_update(no_key=True).get(pk=agent_id)
+    if agent.tunnel_port is None:
+        agent.tunnel_port = free_tunnel_port()
+        Agent.objects.filter(pk=agent_id).update(tunnel_port=agent.tunnel_port)
+    return int(agent.tunnel_port)
 
 
 def key_clash(*, agent_id: int, hello: Hello) -> None:
@@ -238,6 +245,10 @@ def plans_of(*, agent_id: int, epoch: int) -> dict[int, tuple[int, bytes]]:
     agent = Agent.objects.filter(pk=agent_id, epoch=epoch).first()
     if agent is None:
         raise StaleLink
+    return _plans(agent)
+
+
+def _plans(agent: Agent) -> dict[int, tuple[int, bytes]]:
     found = {number: stream.plan(agent) for number, stream in streams.items()}
     return {number: plan for number, plan in found.items() if plan}
 

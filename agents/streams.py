@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ class Stream(Protocol):
 
     def plan(self, agent: Agent) -> tuple[int, bytes] | None:
         """What the agent is to do now, with its version; None where there never was anything to do."""
+
+    def versions(self, agents: Collection[int]) -> dict[int, int]:
+        """The version of the plan of each of these agents (by id) that has one: links look for news by it."""
 
     def refused(self, agent: Agent, version: int, sentence: str) -> None:
         """The agent does not do this version, and says why."""

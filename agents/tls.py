@@ -42,6 +42,7 @@ def server_context() -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # agents do not resume sessions
     context.load_cert_chain(key_file())
     return context
 

@@ -92,13 +92,10 @@ class Tunnel(asyncssh.SSHServer):
     async def _stay_enrolled(self, found: tuple[int, int]) -> None:
         """Until the key is revoked, which is told and looked for."""
         news = asyncio.Event()
-        hearing = asyncio.create_task(nudges.hear(found[1], news.set))
-        try:
+        with nudges.hearing(found[1], news.set):
             while await in_thread(None, agent_of_key, self._key) == found:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), LOOK_S)
                 news.clear()
             log.info("the tunnel of agent %s ends: its key is no longer enrolled", found[1])
             self.close()
-        finally:
-            hearing.cancel()

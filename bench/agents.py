@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -29,38 +28,72 @@ HEADERS = 52
 def main() -> None:
     # Not by the agents' process, which has to find this one's installation: this takes NETOPS_ out of the environment.
     from bench.fill import installed
-    from bench.idle import cpu_s, pss_kb
+    from bench.idle import cpu_s
 
-    count, seconds = (100, 20) if quick() else (1000, 120)
+    few, count, seconds = (20, 100, 20) if quick() else (100, 1000, 120)
     with installed() as data:
-        keys = enrolled(count)
-        (data / "keys").write_text("\n".join(keys))
-        gateway = subprocess.Popen([sys.executable, "-c", GATEWAY], stderr=subprocess.PIPE, text=True)
-        assert gateway.stderr
-        assert "listens" in gateway.stderr.readline()
-        time.sleep(3)
-        before = pss_kb(gateway.pid)
-        command = [sys.executable, __file__, "--agents", str(data / "keys"), str(seconds)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agents:
-            assert agents.stdout
-            linked_s = float(agents.stdout.readline())
-            time.sleep(10)  # registrations and first plans
-            began, cpu = time.monotonic(), cpu_s(gateway.pid)
-            hourly_kb = float(agents.stdout.readline())
+        (data / "keys").write_text("\n".join(enrolled(count)))
+        gateway = started(data)
+        rows = [measured("no link yet", 0, gateway)]
+        command = [sys.executable, __file__, "--agents", str(data / "keys")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as agents:
+
+            def ask(what: str) -> float:
+                assert agents.stdin
+                assert agents.stdout
+                print(what, file=agents.stdin, flush=True)
+                return float(agents.stdout.readline())
+
+            ask(f"link {few}")
+            rows.append(measured("first links", few, gateway))
+            linked_s = ask(f"link {count}")
+            rows.append(measured("all links", count, gateway))
+            carried, began, cpu = ask("carried"), time.monotonic(), cpu_s(gateway.pid)
+            time.sleep(seconds)
             percent = (cpu_s(gateway.pid) - cpu) / (time.monotonic() - began) * 100
-            after = pss_kb(gateway.pid)
-            assert beating() == count
+            hourly_kb = (ask("carried") - carried) / count / (time.monotonic() - began) * 3600 / 1000
+            assert online() == count
+            gateway.kill()
+            gateway.wait()
+            gateway = started(data)
+            reconnect_s = ask(f"link {count}")
+            rows.append(measured("after kill -9", count, gateway))
+            if agents.stdin:
+                agents.stdin.close()
         gateway.terminate()
         gateway.wait(30)
-    each = (after - before) / count
-    table(
-        ("gateway", "links", "PSS MB", "% of a core"),
-        [("before", 0, f"{before / 1024:.1f}", ""), ("after", count, f"{after / 1024:.1f}", f"{percent:.1f}")],
+    each = (rows[2][2] - rows[1][2]) / (count - few)
+    fixed_mb = (rows[1][2] - few * each - rows[0][2]) / 1024
+    table(("gateway", "links", "PSS kB"), rows)
+    print(f"{each:.1f} kB a link: the slope from {few} to {count} links; {fixed_mb:.1f} MB come once, with the first")
+    print(f"{percent:.1f} % of a core at rest; an idle link carries {hourly_kb:.0f} kB an hour")
+    print(f"{count - few} new agents were linked and registered in {linked_s:.1f} s")
+    print(f"{count} were back {reconnect_s:.1f} s after the gateway listened again")
+    finish(
+        kb_per_agent=round(each, 1),
+        core_percent=round(percent, 1),
+        idle_kb_per_hour=round(hourly_kb),
+        linked_s=round(linked_s, 1),
+        reconnect_s=round(reconnect_s, 1),
     )
-    print(
-        f"{each:.1f} kB a link; all were linked after {linked_s:.1f} s; an idle link carries {hourly_kb:.0f} kB an hour"
-    )
-    finish(kb_per_agent=round(each, 1), core_percent=round(percent, 1), idle_kb_per_hour=round(hourly_kb))
+
+
+def started(data: Path) -> "subprocess.Popen[bytes]":
+    """A gateway that listens; what it says is in a file, for a pipe that nobody empties holds it up."""
+    with (data / "gateway.log").open("wb") as said:
+        gateway = subprocess.Popen([sys.executable, "-c", GATEWAY], stderr=said)
+    while b"listens" not in (data / "gateway.log").read_bytes():
+        assert gateway.poll() is None
+        time.sleep(0.05)
+    return gateway
+
+
+def measured(what: str, links: int, gateway: "subprocess.Popen[bytes]") -> tuple[str, int, int]:
+    """A row of the table, once registrations and first beats are over."""
+    from bench.idle import pss_kb
+
+    time.sleep(10)
+    return what, links, pss_kb(gateway.pid)
 
 
 def enrolled(count: int) -> list[str]:
@@ -79,53 +112,71 @@ def enrolled(count: int) -> list[str]:
     return [key.private_bytes_raw().hex() for key in keys]
 
 
-def beating() -> int:
+def online() -> int:
     """How many agents are online by the database."""
     from agents.models import Agent
     from core.scope import team_scope
     from tenancy.models import Team
 
     with team_scope(Team.objects.get(slug="many").pk):
-        return int(Agent.objects.filter(online=True).count())
+        return int(Agent.objects.with_status().filter(online=True, status="online").count())
 
 
-async def agents(keys: list[str], seconds: int) -> None:
-    """Links of all keys; prints how long it took, then what an idle one carries."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+class Crowd:
+    """The agents' ends, in one process; `up`: those whose link is up and registered."""
 
-    from agents.tls import pin
-    from netops import home
-    from pi_agent.identity import Identity
-    from pi_agent.link import Link, boot_id
-    from pi_agent.outbox import Outbox
-    from pi_agent.registration import Interface, Port, Registration
+    def __init__(self, keys: list[str]) -> None:
+        self.keys = keys
+        self.tasks: list[asyncio.Task[None]] = []
+        self.up: set[int] = set()
 
-    interfaces = (Interface("eth0", True, "b8:27:eb:00:00:01", ("192.0.2.1", "2001:db8::1")),)
-    ports = tuple(Port(f"usb-{n}", f"/dev/ttyUSB{n}", "0403", "6001", f"A{n}", "FT232R") for n in range(8))
-    machine = Registration("pi", "1", "Raspberry Pi 4", "Debian 12", "0.1.0", boot_id(), 1, interfaces, ports)
-    up: set[int] = set()
-    began = time.monotonic()
-    links, tasks = [], []
-    for number, key in enumerate(keys):
-        identity = Identity(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(key)))
-        url = f"wss://127.0.0.1:{home.port('gateway')}/link"
+    def start(self) -> None:
+        """One agent more."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-        def linked(terms: Any, number: int = number) -> None:
-            up.add(number)
+        from agents.tls import pin
+        from netops import home
+        from pi_agent.identity import Identity
+        from pi_agent.link import Link, boot_id
+        from pi_agent.outbox import Outbox
+        from pi_agent.registration import Interface, Port, Registration
 
-        link = Link(url, identity, print, Outbox(1 << 16), pin=pin(), on_tunnel=linked)
-        link.register(machine)
-        links.append(link)
-        tasks.append(asyncio.create_task(link.run()))
-        await asyncio.sleep(0.01)
-    while len(up) < len(keys):
-        await asyncio.sleep(0.1)
-    print(time.monotonic() - began, flush=True)
-    await asyncio.sleep(10)
-    before = carried()
-    await asyncio.sleep(seconds)
-    print((carried() - before) / len(keys) / seconds * 3600 / 1000, flush=True)
-    for task in tasks:
+        number = len(self.tasks)
+        link = Link(
+            f"wss://127.0.0.1:{home.port('gateway')}/link",
+            Identity(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self.keys[number]))),
+            print,
+            Outbox(1 << 16),
+            pin=pin(),
+            on_tunnel=lambda _: self.up.add(number),
+            on_down=lambda _: self.up.discard(number),
+        )
+        interfaces = (Interface("eth0", True, "b8:27:eb:00:00:01", ("192.0.2.1", "2001:db8::1")),)
+        ports = tuple(Port(f"usb-{n}", f"/dev/ttyUSB{n}", "0403", "6001", f"A{n}", "FT232R") for n in range(8))
+        software = ("Raspberry Pi 4", "Debian 12", "0.1.0")
+        link.register(Registration(f"pi{number}", str(number), *software, boot_id(), 1, interfaces, ports))
+        self.tasks.append(asyncio.create_task(link.run()))
+
+    async def linked(self, count: int) -> float:
+        """Seconds until so many are up, from now or from when the first one went down."""
+        began = time.monotonic()
+        while len(self.tasks) < count:
+            self.start()
+        while len(self.up) < count:
+            await asyncio.sleep(0.05)
+        return time.monotonic() - began
+
+
+async def agents(keys: list[str]) -> None:
+    """Does what it is told on standard input, a line each, and answers each with a number."""
+    crowd = Crowd(keys)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        match line.split():
+            case ["link", count]:
+                print(await crowd.linked(int(count)), flush=True)
+            case ["carried"]:
+                print(carried(), flush=True)
+    for task in crowd.tasks:
         task.cancel()
 
 
@@ -145,9 +196,13 @@ def carried() -> int:
 
 if __name__ == "__main__":
     if "--agents" in sys.argv:
+        import logging
+
         import django
+        import uvloop
 
         django.setup()
-        asyncio.run(agents(Path(sys.argv[2]).read_text().split(), int(sys.argv[3])))
+        logging.disable(logging.WARNING)
+        uvloop.run(agents(Path(sys.argv[2]).read_text().split()))
     else:
         main()

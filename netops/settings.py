@@ -176,11 +176,12 @@ PGTRIGGER_MIGRATIONS = False
 
 REDIS_URL = home.redis_url()
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CHANNEL_PREFIX = "netops"
 CHANNEL_LAYERS = {
     "default": {
         # The PubSub layer outlives a server restart and idle times; the core layer does not (docs/architecture.md).
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "netops"},
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": CHANNEL_PREFIX},
     }
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import orjson
 
@@ -27,6 +27,10 @@ class ProbingStream:
     def plan(self, agent: Agent) -> tuple[int, bytes] | None:
         row = AgentPlan.objects.filter(agent=agent, version__gt=0).first()
         return (row.version, orjson.dumps(row.plan)) if row else None
+
+    def versions(self, agents: Collection[int]) -> dict[int, int]:
+        rows = AgentPlan.objects.filter(agent_id__in=agents, version__gt=0)
+        return dict(rows.values_list("agent_id", "version"))
 
     def refused(self, agent: Agent, version: int, sentence: str) -> None:
         """Said on the pages of its campaigns until the next planning."""
