@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.support import finish, quick, table
-from tests.installation import Installation, wait_for
+from tests.installation import Installation
 
 KINDS = [
     ("netops: web", "web"),
@@ -71,7 +71,7 @@ def bare_django_mb() -> float:
 def main() -> None:
     settle = 10 if quick() else 60
     with Installation() as installation:
-        wait_for("everything up", installation.all_up, 75)
+        installation.settle()
         up_s = time.monotonic() - installation.started - installation.ready_s
         before = {pid: cpu_s(pid) for pid in installation.processes()}
         time.sleep(settle)

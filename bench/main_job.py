@@ -30,7 +30,7 @@ def naive_guess(installation: Installation) -> str:
 
 def cut(installation: Installation, a: str, b: str, *, one_way: bool) -> tuple[float, float, float, bool, bool, str]:
     """Seconds to incident, to mail and to resolution; whether it was right; whether the baseline was; the title."""
-    wait_for("everything up", installation.all_up, 75)
+    installation.settle()
     mails = len(installation.mails())
     began = time.monotonic()
     installation.lab("cut", a, b, silent=True, one_way=one_way)

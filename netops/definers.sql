@@ -14,7 +14,7 @@ LANGUAGE sql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
     SELECT 'imports', i.team_id, i.id FROM inventory_inventoryimport i WHERE i.state IN ('checking', 'committing')
     UNION ALL
     SELECT 'plans', c.team_id, c.id FROM probing_campaign c JOIN inventory_topology t ON t.team_id = c.team_id
-    WHERE c.enabled AND c.planned_version IS DISTINCT FROM t.version
+    WHERE c.planned_version IS DISTINCT FROM t.version AND (c.enabled OR c.planned_version IS NULL)
 $$;
 
 -- The teams of one user, with the role in each.

@@ -156,17 +156,33 @@ class Installation:
         messages = [email.message_from_bytes(file.read_bytes(), policy=email.policy.default) for file in files]
         return [message for message in messages if isinstance(message, EmailMessage)]
 
-    def all_up(self) -> bool:
-        """The lab as it should be: 6 routers, 8 links, 16 half-links, 8 paths with all walks up, no open incident."""
+    def settle(self, timeout_s: float = 75) -> None:
+        """Wait until the lab is as it should be: 6 routers, 8 links, 8 paths with all walks up, no open incident."""
+        missing: list[str] = []
+
+        def settled() -> bool:
+            missing[:] = self._missing()
+            return not missing
+
+        try:
+            wait_for("everything up", settled, timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {'; '.join(missing)}") from None
+
+    def _missing(self) -> list[str]:
         paths = self.results("/api/probing/paths/?limit=100")
-        return (
-            len(self.results("/api/inventory/devices/")) == 6
-            and [link["state"]["value"] for link in self.results("/api/inventory/links/")] == ["up"] * 8
-            and self.get("/api/inventory/half-links/")["count"] == 16
-            and len([path for path in paths if path["role"]["value"] == "path"]) == 8
-            and {path["state"]["value"] for path in paths} == {"up"}
-            and not self.open_incidents()
-        )
+        links = self.results("/api/inventory/links/")
+        counts = {
+            "routers": (len(self.results("/api/inventory/devices/")), 6),
+            "links": (len(links), 8),
+            "half-links": (self.get("/api/inventory/half-links/")["count"], 16),
+            "paths": (len([path for path in paths if path["role"]["value"] == "path"]), 8),
+        }
+        return [
+            *(f"{found} of {wanted} {what}" for what, (found, wanted) in counts.items() if found != wanted),
+            *(f"{row['display']} is {row['state']['value']}" for row in links + paths if row["state"]["value"] != "up"),
+            *(f"open: {incident['title']}" for incident in self.open_incidents()),
+        ]
 
     def open_incidents(self) -> list[dict[str, Any]]:
         return self.results("/api/ticketing/incidents/?state=open")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.installation import Installation, wait_for
+from tests.installation import Installation
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,7 +23,7 @@ def running() -> Iterator[Installation]:
 @pytest.fixture
 def netops(running: Installation) -> Iterator[Installation]:
     """The installation with everything up, before and after."""
-    wait_for("everything up", running.all_up, 75)
+    running.settle()
     yield running
     running.lab("heal")
-    wait_for("everything up again", running.all_up, 75)
+    running.settle()

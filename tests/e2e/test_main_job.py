@@ -28,7 +28,7 @@ def _cut_and_heal(netops: Installation, a: str, b: str, *, one_way: bool) -> tup
     netops.lab("heal")
     wait_for("the incident to resolve", lambda: not netops.open_incidents(), 75)
     wait_for("the recovery's mail", lambda: len(netops.mails()) > before + 1, 50)
-    wait_for("everything up", netops.all_up, 75)
+    netops.settle()
     mails = netops.mails()[before:]
     assert len(mails) == 2, [str(mail["Subject"]) for mail in mails]
     assert mails[0]["Message-ID"] in str(mails[1]["References"])
@@ -111,20 +111,20 @@ def test_a_killed_process_comes_back_and_nothing_is_wrong(netops: Installation, 
         return bool(heard) and min(heard) > back
 
     wait_for("results and topology newer than the kill", fresh, 150)
-    wait_for("everything up", netops.all_up, 150)
+    netops.settle(150)
 
 
 def _a_quiet_minute(netops: Installation) -> None:
-    """No incident in a minute in which the lab never got too little processor to forward: that would be a fault."""
+    """A minute without an incident; one from when the lab got no processor to forward is right, and proves nothing."""
     for _ in range(5):
-        wait_for("everything up", netops.all_up, 75)
+        netops.settle()
         before = netops.request("status")["standstills"]
         end = time.monotonic() + 60
         while not (opened := netops.open_incidents()) and time.monotonic() < end:
             time.sleep(1)
-        if netops.request("status")["standstills"] == before:
-            assert not opened
+        if not opened:
             return
+        assert netops.request("status")["standstills"] > before, opened
     pytest.fail("the whole lab stood still in each of five minutes: this machine is too busy")
 
 

@@ -68,6 +68,15 @@ def test_the_eight_paths_of_the_seed_lab_and_loops_that_cover_every_direction(ne
         assert path.back_names[-1] == "R1"
 
 
+def test_a_campaign_that_was_switched_off_is_swept_until_its_paths_are_gone(network: None) -> None:
+    campaign = campaign_update(campaign=seed_campaign(), enabled=False)
+    assert Path.objects.active().exists()
+    assert due() == {("plans", campaign.pk)}  # its nudge may be lost
+    plan(campaign)
+    assert not Path.objects.active().exists()
+    assert due() == set()
+
+
 def test_the_agent_accepts_the_plan_and_its_packets_are_pinned_out_and_back(network: None) -> None:
     campaign = seed_campaign(rate=20)
     walks = {walk.id: walk for walk in agents_plan().walks}
