@@ -16,7 +16,7 @@ from django.conf import settings
 
 from agents import services, tls
 from agents.link import GRACE_S, HANDSHAKE_S, Ended, Link, Receive, Refused, Send, in_thread
-from pi_agent.enrolment import ENROL_PATH, HEARTBEAT_PATH, REGISTER_PATH
+from pi_agent.enrolment import ENROL_PATH, HEARTBEAT_PATH, REGISTER_PATH, ROTATE_PATH
 from pi_agent.frames import MAX_FRAME, FrameError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("netops.gateway")
 
 PING_S = 30.0
-WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH)
+WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH, ROTATE_PATH)
 """Answered as by `web`: an agent needs one address only, and knows its key."""
 BEAT_S = 5.0
 """Between the beats of all links; SILENT_S (agents/models.py) is several of them."""

@@ -23,6 +23,7 @@ from pi_agent.prober.plan import Plan
 from pi_agent.prober.prober import Prober
 from pi_agent.registration import Registration
 from pi_agent.reports import Reporter
+from pi_agent.rotation import Keys
 from pi_agent.state import Enrolled, StateError, Status, is_running, lock, prepare, since_boot
 from pi_agent.tunnel import Tunnel
 from pi_agent.watcher import Watcher
@@ -62,9 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("token", metavar="TOKEN", help="the join token; - reads it from standard input")
     run = add("run", _run, "keep the link to the server and carry out its plans")
     run.add_argument("--link", type=_link, help="wss://host:port/link, ws://… or unix:/path, if not as enrolled")
+    rotate = add("rotate", _rotate, "give this agent another key; safe to repeat, whatever ended it before")
     status = add("status", _status, "say how the link is")
     doctor = add("doctor", _doctor, "say what is wrong and what to do")
-    for command in (enrol, run, status, doctor):
+    for command in (enrol, run, rotate, status, doctor):
         command.add_argument("--config", type=Path, help="the TOML file of the configuration")
         command.add_argument("--state", help="the folder of what the agent keeps")
         command.add_argument("--key", help="the key file")
@@ -109,6 +111,14 @@ def _enrol(options: argparse.Namespace) -> int:
     return 0
 
 
+def _rotate(options: argparse.Namespace) -> int:
+    from pi_agent.enrolment import fingerprint
+    from pi_agent.rotation import rotate
+
+    print(f"The new key's fingerprint is {fingerprint(rotate(_config(options)))}")
+    return 0
+
+
 def _status(options: argparse.Namespace) -> int:
     config = _config(options)
     enrolled, status, running = Enrolled.load(config.folder), Status.load(config.folder), is_running(config.folder)
@@ -140,10 +150,10 @@ def _doctor(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     config = _config(options)
     link, pin = where(config)
-    identity = Identity.load(config.key_file)
+    keys = Keys(config.key_file)
     prepare(config.folder)
     with lock(config.folder):
-        asyncio.run(run(link, pin, identity, config))
+        asyncio.run(run(link, pin, keys, config))
     return 0
 
 
@@ -159,7 +169,7 @@ def where(config: Config) -> tuple[str, bytes | None]:
     return enrolled.server if config.link == NO_LINK else enrolled.link, pin or bytes.fromhex(enrolled.pin)
 
 
-async def run(url: str, pin: bytes | None, identity: Identity, config: Config) -> None:
+async def run(url: str, pin: bytes | None, keys: Keys, config: Config) -> None:
     """Until SIGTERM or SIGINT."""
     task = asyncio.current_task()
     assert task
@@ -169,25 +179,32 @@ async def run(url: str, pin: bytes | None, identity: Identity, config: Config) -
     status.save()
     with contextlib.suppress(asyncio.CancelledError):
         if config.link == NO_LINK:
-            reporter = Reporter(url, pin, identity, status)
+            known = {True: keys.accepted, False: keys.refused}
+            reporter = Reporter(url, pin, keys, status, on_known=lambda yes: known[yes]())
             await _watch(config, status, reporter.register, reporter.run)
         else:
-            await _keep_link(url, pin, identity, config, status)
+            await _keep_link(url, pin, keys, config, status)
 
 
-async def _keep_link(url: str, pin: bytes | None, identity: Identity, config: Config, status: Status) -> None:
+async def _keep_link(url: str, pin: bytes | None, keys: Keys, config: Config, status: Status) -> None:
     spool = config.folder / "reports"
     outbox = Outbox.load(spool, QUEUE_LIMIT)
-    tunnel = Tunnel(identity, parse_sshd(config.tunnel)) if config.tunnel else None
+    tunnel = Tunnel(keys, parse_sshd(config.tunnel)) if config.tunnel else None
+
+    def up(agent: str) -> None:
+        keys.accepted()
+        status.up(agent)
+
     link = Link(
         url,
-        identity,
+        keys,
         lambda payload: prober.apply(Plan.from_json(payload)),
         outbox,
         pin=pin,
         on_tunnel=tunnel.tell if tunnel else None,
-        on_up=status.up,
+        on_up=up,
         on_down=status.down,
+        on_unknown=keys.refused,
     )
     prober = Prober(link.deliver)
     try:

@@ -36,7 +36,7 @@ from pi_agent.frames import (
     ack,
     signed_message,
 )
-from pi_agent.identity import Identity
+from pi_agent.identity import Signer
 from pi_agent.outbox import Outbox
 from pi_agent.pinning import check_pin, pinned_context
 from pi_agent.registration import Registration
@@ -47,12 +47,18 @@ BACKOFF = (0.1, 30.0)
 """Seconds: the first and the longest bound of the full-jitter back-off."""
 HANDSHAKE_TIMEOUT = 30.0
 """Seconds: a gateway that has just come up has all its agents at the door at once."""
+UNKNOWN = "auth"
+"""The code with which the server refuses a key."""
 PING_S = 60.0
 """The server asks each 30 s; a ping of our own finds a dead path where only that way is lost."""
 
 
 class Refused(Exception):
-    """One end ended the link; the text says which and why."""
+    """One end ended the link; the text says which and why. `code`: of the server's ERROR."""
+
+    def __init__(self, sentence: str, code: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 PlanHandler = Callable[[bytes], None]
@@ -87,7 +93,7 @@ class Link:
     def __init__(
         self,
         url: str,
-        identity: Identity,
+        identity: Signer,
         on_plan: PlanHandler,
         outbox: Outbox,
         backoff: tuple[float, float] = BACKOFF,
@@ -95,9 +101,11 @@ class Link:
         on_tunnel: Callable[[TunnelTerms], None] | None = None,
         on_up: Callable[[str], None] = lambda _: None,
         on_down: Callable[[str], None] = lambda _: None,
+        on_unknown: Callable[[], None] = lambda: None,
     ) -> None:
         """`pin`: SHA-256 of the server's SubjectPublicKeyInfo; without, wss:// trusts what this machine trusts.
-        `on_up` is told the agent's name at the server, `on_down` why a link ended or did not come up."""
+        `on_up` is told the agent's name at the server, `on_down` why a link ended or did not come up;
+        `on_unknown` is called where the server does not know the key."""
         self.outbox = outbox
         self._url = check_url(url)
         self._identity = identity
@@ -107,6 +115,7 @@ class Link:
         self._on_tunnel = on_tunnel
         self._on_up = on_up
         self._on_down = on_down
+        self._on_unknown = on_unknown
         self._boot = boot_id()
         self._news = asyncio.Event()
         self._dropped = 0  # as last logged
@@ -136,6 +145,8 @@ class Link:
                 trouble = f"link to {self._url}: {str(error) or 'the server did not answer in time'}"
                 log.warning("%s", trouble)
                 self._on_down(trouble)
+                if isinstance(error, Refused) and error.code == UNKNOWN:
+                    self._on_unknown()
             except Exception as error:  # whatever a strange server provoked: an agent in the field has to come back
                 log.exception("link to %s", self._url)
                 self._on_down(f"link to {self._url}: {type(error).__name__}")
@@ -273,5 +284,5 @@ def _expect(message: str | bytes) -> Frame:
 def _expect_error(frame: Frame) -> None:
     error = Error.parse(frame)
     if frame.stream == CONTROL:
-        raise Refused(f"the server refuses: {error.message} ({error.code})")
+        raise Refused(f"the server refuses: {error.message} ({error.code})", error.code)
     log.warning("the server refuses on stream %d: %s (%s)", frame.stream, error.message, error.code)

@@ -17,7 +17,7 @@ from pi_agent.enrolment import (
     report_message,
 )
 from pi_agent.fields import Fields, FrameError
-from pi_agent.identity import Identity
+from pi_agent.identity import Signer
 from pi_agent.link import boot_id
 from pi_agent.post import PostError, post
 from pi_agent.registration import Registration
@@ -27,6 +27,8 @@ log = logging.getLogger("pi_agent.reports")
 
 INTERVAL_S = 60
 """Until the server names another one."""
+UNKNOWN = 401
+"""How the server answers who is not enrolled."""
 RETRY_S = 15.0
 """At most so long after a failure; less by chance, lest a thousand agents come back at once."""
 
@@ -37,15 +39,22 @@ class Reporter:
     """Reports changes at once and life signs each interval. Where one fails, the log and the status say why."""
 
     def __init__(
-        self, server: str, pin: bytes | None, identity: Identity, status: Status | None = None, send: Post = post
+        self,
+        server: str,
+        pin: bytes | None,
+        identity: Signer,
+        status: Status | None = None,
+        send: Post = post,
+        on_known: Callable[[bool], None] = lambda _: None,
     ) -> None:
+        """`on_known` is told whether the server knows the key."""
         self.interval_s = INTERVAL_S
         self._server = server
         self._pin = pin
         self._identity = identity
         self._status = status or Status()
         self._send = send
-        self._boot = boot_id()
+        self._on_known = on_known
         self._counter = 0
         self._registration: bytes | None = None
         self._news = asyncio.Event()
@@ -77,9 +86,12 @@ class Reporter:
         except (PostError, FrameError) as error:
             log.warning("report to %s: %s", self._server, error)
             self._status.down(str(error))
+            if isinstance(error, PostError) and error.status == UNKNOWN:
+                self._on_known(False)
             return random.uniform(1, RETRY_S)  # noqa: S311
         if self._registration is due:
             self._registration = None
+        self._on_known(True)
         if self._status.since is None:
             self._status.up(self._status.agent)
         return self.interval_s
@@ -87,10 +99,15 @@ class Reporter:
     def headers(self, path: str, body: bytes) -> dict[str, str]:
         """The counter is the time since boot in nanoseconds: it grows over restarts with no file to lose or to wear."""
         self._counter = max(self._counter + 1, boot_clock_ns())
-        message = report_message(path, self._boot, self._counter, body)
-        return {
-            KEY_HEADER: self._identity.public.hex(),
-            BOOT_HEADER: str(self._boot),
-            COUNTER_HEADER: str(self._counter),
-            SIGNATURE_HEADER: self._identity.sign(message).hex(),
-        }
+        return signed_headers(self._identity, path, self._counter, body)
+
+
+def signed_headers(identity: Signer, path: str, counter: int, body: bytes) -> dict[str, str]:
+    """The head of one report of this boot; `counter`: above that of every report before."""
+    boot = boot_id()
+    return {
+        KEY_HEADER: identity.public.hex(),
+        BOOT_HEADER: str(boot),
+        COUNTER_HEADER: str(counter),
+        SIGNATURE_HEADER: identity.sign(report_message(path, boot, counter, body)).hex(),
+    }

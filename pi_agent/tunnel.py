@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from pi_agent.identity import Identity
+from pi_agent.identity import Signer
 
 if TYPE_CHECKING:
     from pi_agent.frames import TunnelTerms
@@ -25,7 +25,7 @@ class Tunnel:
 
     def __init__(
         self,
-        identity: Identity,
+        identity: Signer,
         sshd: tuple[str, int] = ("127.0.0.1", 22),
         backoff: tuple[float, float] = BACKOFF,
         user: str = "agent",

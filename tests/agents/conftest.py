@@ -14,20 +14,27 @@ from typing import TypeVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
+from django.core.cache import cache
 from django.db import connection
 from websockets.asyncio.client import ClientConnection, unix_connect
 
+from agents import tls
+from agents.enrolment import enrolment_token_create
 from agents.models import Agent
 from agents.services import agent_create
 from core.scope import team_scope
 from netops import home
+from pi_agent.enrolment import JoinToken
 from pi_agent.frames import MAX_FRAME, PROBING, Challenge, Frame, Hello, TunnelTerms, Welcome, signed_message
 from pi_agent.identity import Identity
 from pi_agent.link import Link, boot_id
 from pi_agent.outbox import Outbox
 from tenancy.models import Team
+from tests.agents.programs import Program
 
 HANG = 30.0
+SERVER = settings.GATEWAY_URL.replace("wss:", "https:").removesuffix("/link")
 BACKOFF = (0.01, 0.1)
 GATEWAY = (
     "import django; django.setup(); import netops.celery; from agents.gateway import main; raise SystemExit(main())"
@@ -121,6 +128,24 @@ def identity() -> Identity:
 def agent(team: Team, identity: Identity) -> Agent:
     with team_scope(team.pk):
         return agent_create(name="probe1", public_key=identity.public.hex(), address="20.0.0.2")
+
+
+@pytest.fixture
+def program(tmp_path: Path, team: Team, gateway: GatewayProcess) -> Program:
+    """Enrolled."""
+    cache.clear()
+    with team_scope(team.pk):
+        secret = enrolment_token_create(name="Sites")[1]
+    made = Program(tmp_path)
+    token = str(JoinToken(secret, tls.pin()))
+    done = made.call("enrol", SERVER, token)
+    assert done.returncode == 0, done.stderr
+    assert made.call("enrol", SERVER, token).stdout == done.stdout, "the answer may have got lost: it is given again"
+    other = Program(tmp_path / "other").call("enrol", SERVER, token)
+    assert other.returncode == 1
+    assert other.stderr.startswith("netops-agent: the server refuses: ")
+    assert secret not in other.stderr
+    return made
 
 
 @asynccontextmanager

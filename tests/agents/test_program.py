@@ -2,73 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
-from django.conf import settings
-from django.core.cache import cache
-
-from agents import tls
-from agents.enrolment import enrolment_token_create
 from agents.models import Agent
 from core.scope import team_scope
-from pi_agent.enrolment import JoinToken
 from tenancy.models import Team
-from tests.agents.conftest import GatewayProcess, wait_for
-
-SERVER = settings.GATEWAY_URL.replace("wss:", "https:").removesuffix("/link")
-
-
-class Program:
-    """netops-agent with a state folder and no ports but what lies in a folder of the test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = folder / "console1"
-        own = {name: value for name, value in os.environ.items() if not name.startswith("NETOPS_")}
-        self.environment = {
-            **own,
-            "NETOPS_AGENT_STATE": str(folder / "state"),
-            "NETOPS_AGENT_PORTS_EXCLUDE": "*",
-            "NETOPS_AGENT_PORTS_EXTRA": str(self.port),
-        }
-
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pi_agent", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
-
-    @contextmanager
-    def running(self, **environment: str) -> Iterator[None]:
-        command = [sys.executable, "-m", "pi_agent", "run"]
-        with subprocess.Popen(command, env=self.environment | environment, stderr=subprocess.DEVNULL) as process:
-            try:
-                yield
-                assert process.poll() is None
-            finally:
-                process.terminate()
-
-
-@pytest.fixture
-def program(tmp_path: Path, team: Team, gateway: GatewayProcess) -> Program:
-    """Enrolled."""
-    cache.clear()
-    with team_scope(team.pk):
-        secret = enrolment_token_create(name="Sites")[1]
-    made = Program(tmp_path)
-    token = str(JoinToken(secret, tls.pin()))
-    done = made.call("enrol", SERVER, token)
-    assert done.returncode == 0, done.stderr
-    assert made.call("enrol", SERVER, token).stdout == done.stdout, "the answer may have got lost: it is given again"
-    other = Program(tmp_path / "other").call("enrol", SERVER, token)
-    assert other.returncode == 1
-    assert other.stderr.startswith("netops-agent: the server refuses: ")
-    assert secret not in other.stderr
-    return made
+from tests.agents.conftest import SERVER, wait_for
+from tests.agents.programs import Program
 
 
 def row(team: Team) -> Any:

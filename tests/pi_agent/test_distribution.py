@@ -46,7 +46,7 @@ def test_it_holds_every_module_and_the_command(tmp_path: Path) -> None:
         timeout=60,
         check=True,
     )
-    assert "{enrol,run,status,doctor,keygen}" in done.stdout
+    assert "{enrol,run,rotate,status,doctor,keygen}" in done.stdout
 
 
 def test_it_declares_what_it_imports_and_nothing_more() -> None:
