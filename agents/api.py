@@ -35,11 +35,11 @@ class AgentRow(Row):
         fields = (
             "id", "url", "display", "name", "public_key", "state", "status", "address", "maintenance", "online",
             "hostname", "serial", "model", "os", "software", "boot", "booted", "addresses", "interfaces", "ports",
-            "first_seen", "last_seen", "registered", "expires", "holdtime_s", "interval_s",
+            "first_seen", "last_seen", "registered", "expires", "holdtime_s", "interval_s", "tunnel_port",
         )  # fmt: skip
         read_only_fields = (
             "state", "online", "hostname", "serial", "model", "os", "software", "boot", "booted", "addresses",
-            "interfaces", "ports", "first_seen", "last_seen", "registered",
+            "interfaces", "ports", "first_seen", "last_seen", "registered", "tunnel_port",
         )  # fmt: skip
         extra_kwargs = {
             "address": {"required": False},

@@ -17,11 +17,13 @@ from agents.enrolment import agent_enrol, agent_key_rotate
 from agents.legacy import legacy_register
 from agents.models import Agent
 from agents.reports import Replayed, Report, UnknownAgent, report_accept
-from agents.services import agent_register
+from agents.services import agent_register, tunnel_port
+from agents.tls import host_fingerprint, host_key
 from core.api.errors import as_detail
 from core.client import client_address
 from core.rate import seconds_to_wait
 from pi_agent.fields import Fields, FrameError
+from pi_agent.frames import TunnelTerms
 from pi_agent.registration import MAX_BODY, Registration
 
 NOT_ENROLLED = "This key is not enrolled, or did not sign this."
@@ -64,8 +66,8 @@ def _length(request: HttpRequest) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _agreed(agent: Agent) -> JsonResponse:
-    return JsonResponse({"status": "ok", "holdtime": agent.holdtime_s, "interval": agent.interval_s})
+def _agreed(agent: Agent, **more: Any) -> JsonResponse:
+    return JsonResponse({"status": "ok", "holdtime": agent.holdtime_s, "interval": agent.interval_s, **more})
 
 
 def _report(request: HttpRequest, body: bytes) -> Any:
@@ -88,9 +90,12 @@ def enrol(request: HttpRequest, body: bytes) -> HttpResponse:
 
 @door
 def register(request: HttpRequest, body: bytes) -> HttpResponse:
+    """What the machine is; the answer names the port that its SSH tunnel may end at, as over the link."""
     with _report(request, body) as agent:
         agent_register(agent=agent, registration=Registration.parse(body))
-    return _agreed(agent)
+        port = agent.tunnel_port or tunnel_port(agent_id=agent.pk)
+    terms = TunnelTerms(settings.SSH_HOST, settings.SSH_PORT, port, host_key()).to_json()["tunnel"]
+    return _agreed(agent, tunnel={**terms, "fingerprint": host_fingerprint()})
 
 
 @door

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from agents.models import Agent, EnrolmentToken, enrolment_token_of
+from agents.models import Agent, EnrolmentToken, enrolment_token_of, lock_names
 from agents.services import KEY_TAKEN, agent_register, insert
 from agents.tls import pin
 from core.live import publish, send_to
@@ -101,7 +101,9 @@ def agent_enrol(*, secret: str, key: bytes, signature: bytes, registration: Regi
 
 
 def free_name(hostname: str) -> str:
-    """The host name, with a number behind it if an agent of the team in scope has it already."""
+    """The host name, with a number behind it if an agent of the team in scope has it already; it stays free until the
+    transaction has ended."""
+    lock_names(current_team_id())
     base = hostname[:54]
     taken = set(Agent.objects.filter(name__startswith=base).values_list("name", flat=True))
     names = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 2))]

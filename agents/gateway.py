@@ -29,6 +29,7 @@ WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH, ROTATE_PATH)
 """Answered as by `web`: an agent needs one address only, and knows its key."""
 BEAT_S = 5.0
 """Between the beats of all links; SILENT_S (agents/models.py) is several of them."""
+_FIX = "stop what uses it (another netops?) or set NETOPS_PORT to a free range."
 PROVE_S = 5.0
 """Within this time an older link has to answer, or a link of another boot takes its place."""
 
@@ -131,14 +132,14 @@ def main() -> int:
     host, port, path = settings.GATEWAY_HOST, settings.GATEWAY_PORT, settings.DATA / "run" / "gateway.sock"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        tcp = socket.create_server((host, port), backlog=1024)
+        tcp = _tcp_server(host, port)
+        ssh = _tcp_server(host, settings.SSH_PORT)
         unix = _unix_server(path)
     except OSError as error:
-        where = f"{host} port {port}" if error.filename is None else str(path)
-        print(f"netops: the gateway cannot listen on {where} ({error.strerror}): {_fix(port)}", file=sys.stderr)
+        print(f"netops: the gateway cannot listen on {error.filename} ({error.strerror}): {_FIX}", file=sys.stderr)
         return 1
     try:
-        server = _server(unix, f"{host}:{port} and {path}")
+        server = _server(unix, ssh, f"{host}:{port} and {path}")
     except OSError as error:
         print(f"netops: the gateway has no key ({error}): see NETOPS_DATA/gateway.pem.", file=sys.stderr)
         return 1
@@ -151,7 +152,7 @@ def main() -> int:
     return 0
 
 
-def _server(unix: socket.socket, where: str) -> uvicorn.Server:
+def _server(unix: socket.socket, ssh: socket.socket, where: str) -> uvicorn.Server:
     import uvicorn
     from django.core.asgi import get_asgi_application
 
@@ -166,7 +167,7 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=unix))
-            self.ssh = await tunnel.listen(settings.GATEWAY_HOST, settings.SSH_PORT)
+            self.ssh = await tunnel.listen(ssh)
             self.tasks = [asyncio.create_task(gateway.beat()), asyncio.create_task(nudges.listen())]
             keep_beating("gateway")
             log.info("the gateway listens on %s", where)
@@ -196,6 +197,13 @@ def _server(unix: socket.socket, where: str) -> uvicorn.Server:
     return Server(config)
 
 
+def _tcp_server(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{host} port {port}") from None
+
+
 def _unix_server(path: Path) -> socket.socket:
     """Bound under a name of its own first: a socket that a killed gateway left is replaced in one step."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -208,7 +216,3 @@ def _unix_server(path: Path) -> socket.socket:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     return unix
-
-
-def _fix(port: int) -> str:
-    return f"stop what uses port {port} (another netops?) or set NETOPS_PORT to a free range."

@@ -127,5 +127,5 @@ def _agent(told: Registration) -> Agent:
         with transaction.atomic():
             made: Agent = Agent.objects.create(**same, name=free_name(told.hostname), state=Agent.State.LEGACY)
             return made
-    except IntegrityError:  # the same machine, or one of the same name, came at this moment
+    except IntegrityError:  # the same machine came at this moment
         return Agent.objects.get(**same)

@@ -202,6 +202,12 @@ def legacy_token_of(digest: str) -> tuple[int, int] | None:
     return _asked("SELECT team_id, token_id FROM netops_legacy_token(%s)", digest)
 
 
+def lock_names(team_id: int) -> None:
+    """Who gives an agent of the team a name next waits until this transaction has ended."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"netops_agent_names {team_id}"])
+
+
 def free_tunnel_port() -> int:
     """The lowest port that no agent of any team has; who asks next waits until this transaction has ended."""
     with connection.cursor() as cursor:

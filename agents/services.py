@@ -13,7 +13,7 @@ from django.db.models import Case, DateTimeField, ExpressionWrapper, F, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from agents.models import SILENT_S, Agent, AgentStream, free_tunnel_port
+from agents.models import SILENT_S, Agent, AgentStream, free_tunnel_port, lock_names
 from agents.streams import streams
 from core.live import publish
 from core.scope import current_team_id
@@ -55,6 +55,7 @@ def agent_create(*, name: str, public_key: str, address: str | None = None) -> A
             {"public_key": "This is no ed25519 public key: give the 64 hexadecimal digits that keygen printed."}
         ) from None
     agent.clean_fields(exclude=_TOLD | ({"address"} if address is None else set()))
+    lock_names(current_team_id())
     agent.validate_unique()
     insert(agent)
     publish(current_team_id(), "agents")
@@ -69,7 +70,9 @@ def agent_update(*, agent: Agent, **values: Any) -> Agent:
     agent.clean_fields(exclude=_TOLD | ({"address"} if agent.address is None else set()))
     if agent.holdtime_s < agent.interval_s:
         raise ValidationError({"holdtime_s": "An agent is dead after an interval or more: give at least interval_s."})
-    agent.validate_unique()
+    if "name" in values:
+        lock_names(current_team_id())
+        agent.validate_unique()
     agent.save(update_fields=[*values] or ["name"])
     publish(current_team_id(), "agents")
     return agent

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from django.conf import settings
 
+from pi_agent.enrolment import fingerprint
 from pi_agent.pinning import spki_sha256
 
 
@@ -62,6 +63,13 @@ def host_key() -> str:
     """The public half of it, as a line of OpenSSH's."""
     key = load_ssh_private_key(ssh_key_file().read_bytes(), None)
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+@cache
+def host_fingerprint() -> str:
+    """What people compare of it."""
+    key = load_ssh_private_key(ssh_key_file().read_bytes(), None).public_key()
+    return fingerprint(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
 def _once(path: Path, make: Callable[[], bytes]) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 
 import asyncssh
 
@@ -23,12 +24,11 @@ LOOK_S = 5.0
 """Between looks whether the key is still enrolled; nudges are quicker, and may get lost."""
 
 
-async def listen(host: str, port: int) -> asyncssh.SSHAcceptor:
+async def listen(sock: socket.socket) -> asyncssh.SSHAcceptor:
     """Serve agents until closed; at most one tunnel an agent, the newest."""
     open_: dict[int, Tunnel] = {}
     return await asyncssh.listen(
-        host,
-        port,
+        sock=sock,
         server_factory=lambda: Tunnel(open_),
         server_host_keys=[asyncssh.import_private_key(tls.ssh_key_file().read_text())],
         server_version="netops",

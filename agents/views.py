@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents import enrolment, legacy, services
+from agents import enrolment, legacy, services, tls
 from agents.forms import PiconForm, TokenForm
 from agents.models import Agent, EnrolmentToken, LegacyToken
 from core.listing import Column, Listing, as_rows
@@ -78,7 +78,7 @@ def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "interfaces": [{**each, "addresses": _marked(each.get("addresses", []))} for each in shown.interfaces],
         "behind": bool(shown.software) and shown.software != __version__,
         "version": __version__,
-        "ssh_host": settings.SSH_HOST,
+        "ssh": {"host": settings.SSH_HOST, "port": settings.SSH_PORT, "fingerprint": tls.host_fingerprint()},
         "incidents": list(
             Incident.objects.open()
             .filter(kind="agent", element__in=[f"agent:{pk}", f"agent:{pk}:key"])

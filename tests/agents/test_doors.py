@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.http import HttpResponse
 from django.test import Client, override_settings
 
+from agents import tls
 from agents.enrolment import agent_revoke, enrolment_token_create
 from agents.models import Agent, AgentBoot
 from core.scope import team_scope
@@ -78,11 +79,15 @@ def test_what_is_wrong_with_an_enrolment_is_named(changes: dict[str, Any], field
     assert field in answer.content.decode()
 
 
-def test_reports_are_stored_by_the_servers_clock(machine: Machine, team: Team) -> None:
+def test_reports_are_stored_by_the_servers_clock(machine: Machine, team: Team, settings: Any) -> None:
     ports = (Port("a", "/dev/ttyUSB0"), Port("b", "/dev/ttyUSB1"))
     answer = machine.report(body=registration(hostname="renamed", ports=ports, uptime_s=3600).to_json())
-    assert (answer.status_code, said(answer)) == (200, OK)
     found = row(team)
+    tunnel = {
+        "server": settings.SSH_HOST, "ssh_port": settings.SSH_PORT, "port": found.tunnel_port,
+        "host_key": tls.host_key(), "fingerprint": tls.host_fingerprint(),
+    }  # fmt: skip
+    assert (answer.status_code, said(answer)) == (200, OK | {"tunnel": tunnel})
     assert (found.hostname, [port["name"] for port in found.ports]) == ("renamed", ["a", "b"])
     assert found.registered is not None
     assert found.booted is not None

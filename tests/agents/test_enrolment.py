@@ -123,6 +123,29 @@ def test_two_machines_at_once_spend_one_use_once(transactional_db: None) -> None
     assert sorted(done) == sorted(["pi4", *[TOKEN_GONE] * 3])
 
 
+def test_machines_of_one_name_with_tokens_of_their_own_at_once_are_all_let_in(transactional_db: None) -> None:
+    from tenancy.services import team_create
+
+    team = team_create(slug="red", name="Red team")
+    secrets, done, gate = [token(team) for _ in range(8)], [], threading.Barrier(8)
+
+    def work(secret: str) -> None:
+        try:
+            gate.wait(30)
+            done.append(enrol(Machine(), secret).name)
+        except Exception as error:
+            done.append(repr(error))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in secrets]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert sorted(done) == ["pi4", *(f"pi4-{number}" for number in range(2, 9))]
+
+
 def test_several_uses_give_each_its_own_name(team: Team) -> None:
     secret = token(team, uses_left=3)
     names = [enrol(Machine(), secret, hostname=name).name for name in ("pi", "pi", "pi")]

@@ -412,6 +412,21 @@ def test_sigterm_ends_it_cleanly_and_a_port_in_use_is_one_line(
         assert probe.connect_ex(("127.0.0.1", home.port("gateway"))) != 0
 
 
+def test_an_ssh_port_in_use_is_one_line(gateway: GatewayProcess) -> None:
+    gateway.stop()
+    with sockets.create_server(("127.0.0.1", home.port("ssh"))):
+        done = subprocess.run(
+            [sys.executable, "-c", GATEWAY],
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "netops.settings"},
+            capture_output=True,
+            text=True,
+            timeout=HANG,
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert f"port {home.port('ssh')}" in done.stderr
+
+
 def test_an_agent_needs_a_key_and_a_name_of_its_own(scope: Team, agent: Agent) -> None:
     from django.core.exceptions import ValidationError
 

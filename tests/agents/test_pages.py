@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html import unescape
 from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
+from agents import tls
 from agents.enrolment import agent_enrol, enrolment_token_create
 from agents.models import Agent, EnrolmentToken
+from agents.services import tunnel_port
 from core.scope import team_scope
 from pi_agent.enrolment import JoinToken, fingerprint
 from pi_agent.registration import Port
@@ -88,6 +93,21 @@ def test_maintenance_and_revoking(team: Team, alice_client: Client) -> None:
     assert "Start maintenance" not in html
     assert f"/agents/{agent.pk}/" not in get(alice_client)
     assert f"/agents/{agent.pk}/" in get(alice_client, "?status=revoked")
+
+
+def test_the_page_says_where_the_ssh_tunnel_is_and_by_which_key_to_know_it(team: Team, bob_client: Client) -> None:
+    agent = enrolled(team)
+    assert "SSH tunnel" not in get(bob_client, f"{agent.pk}/")
+    with team_scope(team.pk):
+        port = tunnel_port(agent_id=agent.pk)
+    html = get(bob_client, f"{agent.pk}/")
+    blob = base64.b64decode(tls.host_key().split()[1])
+    known_as = "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+    for told in (
+        f"ssh -J {settings.SSH_HOST} -p {port} pi@localhost</code>", known_as,
+        f"{settings.SSH_HOST} port {settings.SSH_PORT}",
+    ):  # fmt: skip
+        assert told in html, told
 
 
 @pytest.mark.parametrize("name", ['"><script>alert(1)</script>', "<img src=x onerror=alert(2)>"])
