@@ -8,9 +8,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "netops.settings")
 get_asgi_application()
 
 from a2wsgi import WSGIMiddleware  # noqa: E402
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.urls import path  # noqa: E402
 
@@ -20,6 +20,6 @@ sockets = URLRouter([path("ws/t/<slug:slug>/events", TeamEvents.as_asgi())])
 application = ProtocolTypeRouter(
     {
         "http": WSGIMiddleware(get_wsgi_application(), workers=8),  # type: ignore[arg-type]
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
+        "websocket": AllowedHostsOriginValidator(SessionMiddlewareStack(sockets)),
     }
 )

@@ -9,6 +9,7 @@ from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
+from django.db import OperationalError
 
 from core.live import group
 from tenancy.models import Seat
@@ -18,16 +19,17 @@ RECHECK_S = 50.0
 
 
 class TeamEvents(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
-    """Sends {"topic": …}; reads nothing. Closed with 4404 for whoever is not, or no longer, a member of the team."""
+    """Sends {"topic": …}; reads nothing. Closed with 4404 for whoever is not, or no longer, a member of the team.
+
+    Closed with 1013, try again later, while the database does not say who that is.
+    """
 
     name: str | None = None
     checks: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        seat = await self._seat()
-        await self.accept()
+        seat = await self._seat_or_close()
         if seat is None:
-            await self.close(4404)
             return
         self.name = group(seat.team_id)
         await self.channel_layer.group_add(self.name, self.channel_name)
@@ -49,13 +51,24 @@ class TeamEvents(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def members(self, event: dict[str, str]) -> None:
         """Somebody came, went or has another role."""
-        if await self._seat() is None:
-            await self.close(4404)
+        await self._seat_or_close()
 
     async def _keep_checking(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_S)
             await self.members({})
+
+    async def _seat_or_close(self) -> Seat | None:
+        try:
+            seat, code = await self._seat(), 4404
+        except OperationalError:
+            seat, code = None, 1013
+        if not self.name:
+            # Only what was accepted can be closed with a code that the page sees.
+            await self.accept()
+        if seat is None:
+            await self.close(code)
+        return seat
 
     async def _seat(self) -> Seat | None:
         """The seat as the database has it now, for the session as it is now."""

@@ -9,12 +9,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.test import Client
 
 from core.live import publish
 from netops.asgi import application
 from tenancy import consumers
-from tenancy.models import Team, User
+from tenancy.models import Seat, Team, User
 from tenancy.services import member_remove, member_set
 from tests.conftest import signed_in
 
@@ -39,10 +40,10 @@ class OpenPage:
         heard: dict[str, str] = json.loads(message["text"])
         return heard
 
-    async def is_closed(self) -> None:
+    async def is_closed(self, code: int = 4404) -> None:
         while (message := await self.server.receive_output(timeout=20))["type"] == "websocket.send":
             pass
-        assert (message["type"], message["code"]) == ("websocket.close", 4404)
+        assert (message["type"], message["code"]) == ("websocket.close", code)
 
 
 def talk(client: Client, what: Callable[[OpenPage], Awaitable[None]], slug: str = "red") -> None:
@@ -69,6 +70,22 @@ def test_a_member_hears_of_changes(team: Team, bob: User) -> None:
         assert await page.hears() == {"topic": "paths"}
 
     talk(signed_in(bob), hear)
+
+
+def _database_is_away(*_: object) -> None:
+    raise OperationalError("the database system is starting up")
+
+
+def test_while_the_database_is_away_a_page_is_told_to_try_again(
+    team: Team, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def be_rechecked(page: OpenPage) -> None:
+        monkeypatch.setattr(Seat, "of_user", _database_is_away)
+        await page.is_closed(1013)
+
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.5)
+    talk(signed_in(bob), be_rechecked)
+    talk(signed_in(bob), lambda page: page.is_closed(1013))
 
 
 def test_a_removed_member_is_closed_at_once(team: Team, alice: User, bob: User) -> None:
