@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from agents.capped import TOO_LONG
 from agents.enrolment import agent_enrol, agent_key_rotate
 from agents.legacy import legacy_register
 from agents.models import Agent
@@ -42,7 +43,7 @@ def door(view: View) -> View:
             return JsonResponse({"detail": "Too many requests from this address."}, status=429, headers=headers)
         body = request.read(MAX_BODY + 1) if _length(request) <= MAX_BODY else b""
         if len(body) > MAX_BODY or _length(request) > MAX_BODY:
-            return refused(413, f"Send at most {MAX_BODY} bytes.")
+            return refused(413, TOO_LONG)
         try:
             return view(request, body, **parts)
         except FrameError as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from agents import services, tls
+from agents.capped import capped
 from agents.link import GRACE_S, HANDSHAKE_S, Ended, Link, Receive, Refused, Send, in_thread
 from pi_agent.enrolment import ENROL_PATH, HEARTBEAT_PATH, REGISTER_PATH, ROTATE_PATH
 from pi_agent.frames import MAX_FRAME, FrameError
@@ -44,7 +45,7 @@ class Gateway:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in WEB_PATHS:
-            await self._web(scope, receive, send)
+            await capped(self._web, scope, receive, send)
         elif scope["type"] == "http":
             await send({"type": "http.response.start", "status": 404, "headers": []})
             await send({"type": "http.response.body", "body": b""})
