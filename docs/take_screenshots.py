@@ -22,6 +22,8 @@ PAGES = {
     "incidents": "incidents/",
     "devices": "devices/",
     "links": "links/",
+    "agents": "agents/",
+    "team": "team/",
 }
 LOOKS = [(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")]
 QUIET = ["--no-sandbox", "--disable-sync", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -51,7 +53,7 @@ def main() -> None:
     folder = Path(sys.argv[1]) if sys.argv[1:] else DOCS
     folder.mkdir(exist_ok=True)
     with Installation() as installation, sync_playwright() as playwright:
-        wait_for("everything up", installation.all_up, 75)
+        installation.settle()
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
         if folder != DOCS:
             shoot(browser, installation, PAGES, LOOKS, folder)

@@ -35,7 +35,7 @@
   let tries = 0;
   let polling = 0;
   const pause = () => {
-    show("paused", "Live updates paused");
+    show("paused", "Not live");
     polling ||= setInterval(() => changed(...TOPICS), POLL_MS);
   };
   const connect = () => {
@@ -81,6 +81,9 @@
       each.textContent = age((Date.now() - Date.parse(each.dateTime)) / 1000);
     }
   }, 5000);
+
+  // On a phone the sections are a row that may be wider than the screen.
+  document.querySelector(".rail [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 
   const close = (except) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) if (menu !== except) menu.open = false;

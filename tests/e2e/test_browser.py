@@ -158,6 +158,6 @@ def test_the_keyboard_comes_to_the_content_and_out_of_menus(page: Page) -> None:
 def test_without_its_socket_a_page_says_so_and_asks_again(page: Page) -> None:
     page.route_web_socket("**/events", lambda socket: socket.close())
     page.reload()
-    expect(page.locator("#live")).to_have_text("Live updates paused")
+    expect(page.locator("#live")).to_have_text("Not live")
     with page.expect_request(lambda request: request.headers.get("hx-request") == "true", timeout=50_000):
         pass
