@@ -85,7 +85,7 @@ def enrol(request: HttpRequest, body: bytes) -> HttpResponse:
         signature=fields.octets("signature", 64, 64),
         registration=Registration.read(registration),
     )
-    answer = {"agent": agent.name, "state": agent.state, "link": settings.GATEWAY_URL}
+    answer = {"agent": agent.name, "state": agent.state, "link": " ".join(settings.GATEWAY_URLS)}
     return JsonResponse(answer, status=201)
 
 

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from agents import services, tls
 from agents.capped import capped
-from agents.link import GRACE_S, HANDSHAKE_S, Ended, Link, Receive, Refused, Send, in_thread
+from agents.link import GRACE_S, Ended, Link, Receive, Refused, Send, in_thread
 from pi_agent.enrolment import ENROL_PATH, HEARTBEAT_PATH, REGISTER_PATH, ROTATE_PATH
 from pi_agent.frames import MAX_FRAME, FrameError
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("netops.gateway")
 
-PING_S = 30.0
+PING_S, PONG_S = 40.0, 20.0
+"""A link that is dead is found within a minute; agents find a dead gateway sooner (pi_agent/link.py:FAILOVER_S)."""
 WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH, ROTATE_PATH)
 """Answered as by `web`: an agent needs one address only, and knows its key."""
 BEAT_S = 5.0
@@ -59,10 +60,9 @@ class Gateway:
 
     async def _link(self, link: Link) -> None:
         try:
-            async with asyncio.timeout(HANDSHAKE_S):
-                await link.identify()
-                await self._make_way(link)
-                await link.open()
+            await link.identify()
+            await self._make_way(link)
+            await link.open()
             if older := self._links.get(link.agent_id):
                 older.replace()
             self._links[link.agent_id] = link
@@ -186,7 +186,7 @@ def _server(unix: socket.socket, ssh: socket.socket, where: str) -> uvicorn.Serv
         ws="websockets-sansio",
         ws_max_size=MAX_FRAME,
         ws_ping_interval=PING_S,
-        ws_ping_timeout=PING_S,
+        ws_ping_timeout=PONG_S,
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,

@@ -109,10 +109,11 @@ class Link:
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue(maxsize=BATCH)
 
     async def identify(self) -> None:
-        """CHALLENGE, HELLO; raises Refused, FrameError or Ended. Nothing says why a key is not let in."""
+        """CHALLENGE, HELLO; raises Refused, FrameError, TimeoutError or Ended. Nothing says why a key is not let in."""
         nonce = os.urandom(32)
         await self._send(Challenge((OLDEST, PROTOCOL), nonce).frame())
-        hello = Hello.parse(await self._receive())
+        async with asyncio.timeout(HANDSHAKE_S):  # not of the turn at the door, which may take long
+            hello = Hello.parse(await self._receive())
         if not OLDEST <= hello.version <= PROTOCOL:
             raise Refused(
                 "version", f"This server speaks versions {OLDEST} to {PROTOCOL} of the link: update the older side."

@@ -51,8 +51,9 @@ class Agent(TeamModel):
     """One pi_agent, or one of class legacy (PiCon), which has no key. `epoch` fences gateways: each accepted link
     raises it, writes of an older one are refused.
 
-    `online`: its link is up. `serial` is a hint and never an identity. `interfaces` and `ports`: lists of
-    the fields of pi_agent.registration.Interface and Port. `back`: when it was heard again after it had been dead.
+    `online`: its link is up. `gateway`: whose it is, the URL of the one that opened the last link. `serial` is a hint
+    and never an identity. `interfaces` and `ports`: lists of the fields of pi_agent.registration.Interface and Port.
+    `back`: when it was heard again after it had been dead.
     """
 
     class State(models.TextChoices):
@@ -71,6 +72,7 @@ class Agent(TeamModel):
     )
     online = models.BooleanField(default=False)
     epoch = models.PositiveBigIntegerField(default=0)
+    gateway = models.CharField(max_length=255, blank=True, editable=False)
     boot = models.CharField(max_length=36, blank=True)
     hostname = models.CharField(max_length=255, blank=True)
     serial = models.CharField(max_length=255, blank=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Case, DateTimeField, ExpressionWrapper, F, QuerySet, Value, When
@@ -123,6 +124,7 @@ def link_open(*, agent_id: int, hello: Hello) -> Opened:
     heard(
         Agent.objects.filter(pk=agent_id),
         epoch=agent.epoch,
+        gateway=settings.GATEWAY_URL,
         online=True,
         boot=str(hello.boot),
         hostname=hello.hostname,

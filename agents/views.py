@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -78,7 +79,11 @@ def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "interfaces": [{**each, "addresses": _marked(each.get("addresses", []))} for each in shown.interfaces],
         "behind": bool(shown.software) and shown.software != __version__,
         "version": __version__,
-        "ssh": {"host": settings.SSH_HOST, "port": settings.SSH_PORT, "fingerprint": tls.host_fingerprint()},
+        "ssh": {
+            "host": urlsplit(shown.gateway).hostname or settings.SSH_HOST,
+            "port": settings.SSH_PORT,
+            "fingerprint": tls.host_fingerprint(),
+        },
         "incidents": list(
             Incident.objects.open()
             .filter(kind="agent", element__in=[f"agent:{pk}", f"agent:{pk}:key"])

@@ -80,8 +80,10 @@ SECRETS_KEYS = home.secrets_keys
 DEBUG = _flag("NETOPS_DEBUG")
 PUBLIC_URL = (os.environ.get("NETOPS_PUBLIC_URL") or f"http://127.0.0.1:{home.port('web')}").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
-# Where agents reach the gateway. NETOPS_GATEWAY_PIN: a proxy ends TLS before it, with this key (SHA-256, base64).
-GATEWAY_URL = os.environ.get("NETOPS_GATEWAY_URL") or f"wss://{_public.hostname}:{GATEWAY_PORT}/link"
+# Where agents reach the gateways, each of which names itself first. NETOPS_GATEWAY_PIN: a proxy ends TLS before them,
+# with this key (SHA-256, base64).
+GATEWAY_URLS = _words("NETOPS_GATEWAY_URL") or [f"wss://{_public.hostname}:{GATEWAY_PORT}/link"]
+GATEWAY_URL = GATEWAY_URLS[0]
 SSH_HOST: str = urlsplit(GATEWAY_URL).hostname or ""
 GATEWAY_PIN = os.environ.get("NETOPS_GATEWAY_PIN", "")
 if GATEWAY_PIN and not re.fullmatch(r"[0-9A-Za-z+/]{43}=", GATEWAY_PIN):

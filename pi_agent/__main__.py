@@ -62,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("url", metavar="URL", help="https://host[:port] of the server")
     enrol.add_argument("token", metavar="TOKEN", help="the join token; - reads it from standard input")
     run = add("run", _run, "keep the link to the server and carry out its plans")
-    run.add_argument("--link", type=_link, help="wss://host:port/link, ws://… or unix:/path, if not as enrolled")
+    run.add_argument(
+        "--link",
+        type=_link,
+        help="wss://host:port/link, ws://… or unix:/path, if not as enrolled; several with spaces between",
+    )
     rotate = add("rotate", _rotate, "give this agent another key; safe to repeat, whatever ended it before")
     status = add("status", _status, "say how the link is")
     doctor = add("doctor", _doctor, "say what is wrong and what to do")

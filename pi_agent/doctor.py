@@ -82,8 +82,9 @@ def _servers(config: Config) -> Iterator[tuple[str, bytes | None]]:
             yield server, parse_pin(config.pin) if config.pin else _pin(enrolled)
     elif link := config.link or (enrolled.link if enrolled else ""):
         pin = parse_pin(config.pin) if config.pin else _pin(enrolled) if not config.link else None
-        # ws:// and wss:// begin as http:// and https:// do.
-        yield link.replace("ws", "http", 1).removesuffix("/link") if link.startswith("ws") else link, pin
+        for url in link.split():
+            # ws:// and wss:// begin as http:// and https:// do.
+            yield url.replace("ws", "http", 1).removesuffix("/link") if url.startswith("ws") else url, pin
 
 
 def _pin(enrolled: Enrolled | None) -> bytes | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import socket
 import uuid
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,8 +51,13 @@ HANDSHAKE_TIMEOUT = 30.0
 """Seconds: a gateway that has just come up has all its agents at the door at once."""
 UNKNOWN = "auth"
 """The code with which the server refuses a key."""
-PING_S = 60.0
-"""The server asks each 30 s; a ping of our own finds a dead path where only that way is lost."""
+WELCOME_TIMEOUT = 120.0
+"""Seconds in which we may wait our turn there: pings say whether the gateway lives."""
+FAILOVER_S = 30.0
+"""Within this time of a gateway's death, however silent it was, its agents turn to another one (docs/agent.md)."""
+PONG_S = 8.0
+PING_S = FAILOVER_S - PONG_S - 2
+"""Pings cost: an idle link may carry 100 kB an hour (bench/agents.py)."""
 
 
 class Refused(Exception):
@@ -66,7 +73,9 @@ PlanHandler = Callable[[bytes], None]
 
 
 def check_url(url: str) -> str:
-    """Raises ValueError with one sentence unless it is ws://, wss:// or unix:/path."""
+    """Raises ValueError with one sentence unless it is ws://, wss:// or unix:/path, or several with spaces between."""
+    if len(several := url.split()) > 1:
+        return " ".join(map(check_url, several))
     if url.startswith("unix:/"):
         return url
     try:
@@ -103,11 +112,14 @@ class Link:
         on_down: Callable[[str], None] = lambda _: None,
         on_unknown: Callable[[], None] = lambda: None,
     ) -> None:
-        """`pin`: SHA-256 of the server's SubjectPublicKeyInfo; without, wss:// trusts what this machine trusts.
+        """`url`: of one gateway, or of several with spaces between, which are tried in turn from any one on: so agents
+        spread. `pin`: SHA-256 of the server's SubjectPublicKeyInfo; without, wss:// trusts what this machine trusts.
         `on_up` is told the agent's name at the server, `on_down` why a link ended or did not come up;
         `on_unknown` is called where the server does not know the key."""
         self.outbox = outbox
-        self._url = check_url(url)
+        self._urls = deque(check_url(url).split())
+        self._urls.rotate(random.randrange(len(self._urls)))  # noqa: S311
+        self._since = math.inf
         self._identity = identity
         self._on_plan = on_plan
         self._backoff = backoff
@@ -137,7 +149,7 @@ class Link:
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
-            began = loop.time()
+            self._since = math.inf
             try:
                 async with self._connect() as socket_:
                     await self._serve(socket_)
@@ -150,11 +162,16 @@ class Link:
             except Exception as error:  # whatever a strange server provoked: an agent in the field has to come back
                 log.exception("link to %s", self._url)
                 self._on_down(f"link to {self._url}: {type(error).__name__}")
-            if loop.time() - began > self._backoff[1]:
-                attempt = 0
+            self._urls.rotate(-1)
             first, longest = self._backoff
+            if loop.time() - self._since > longest:
+                attempt = 0
             await asyncio.sleep(random.uniform(0, min(longest, first * 2 ** min(attempt, 16))))  # noqa: S311
             attempt += 1
+
+    @property
+    def _url(self) -> str:
+        return self._urls[0]
 
     def _connect(self) -> connect:
         options: dict[str, Any] = {
@@ -163,6 +180,7 @@ class Link:
             "open_timeout": HANDSHAKE_TIMEOUT,
             "close_timeout": 1,
             "ping_interval": PING_S,
+            "ping_timeout": PONG_S,
         }
         if self._url.startswith("unix:"):
             return unix_connect(self._url.removeprefix("unix:"), "ws://localhost/link", **options)
@@ -181,8 +199,9 @@ class Link:
     async def _converse(self, socket_: ClientConnection) -> None:
         if self._pin is not None and not self._url.startswith("unix:"):
             check_pin(socket_.transport.get_extra_info("ssl_object"), self._pin)
-        async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+        async with asyncio.timeout(WELCOME_TIMEOUT):
             welcome = await self._introduce(socket_)
+        self._since = asyncio.get_running_loop().time()
         self.outbox.resume(welcome.streams.get(PROBING, 0))
         log.info("link to %s is up: agent %s", self._url, welcome.agent)
         self._on_up(welcome.agent)

@@ -69,7 +69,8 @@ def socket_path() -> Path:
 
 
 class GatewayProcess:
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
+        self.environment = environment
         self.process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
 
@@ -77,7 +78,7 @@ class GatewayProcess:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "netops.settings"}
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "netops.settings", **self.environment}
         self.process = subprocess.Popen(
             [sys.executable, "-c", GATEWAY], env=environment, stderr=subprocess.PIPE, text=True
         )
