@@ -12,8 +12,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agents.enrolment import agent_approve, agent_revoke, enrolment_token_create, enrolment_token_revoke, join_token
-from agents.models import STATUSES, Agent, EnrolmentToken
+from agents.enrolment import (
+    agent_approve,
+    agent_delete,
+    agent_revoke,
+    enrolment_token_create,
+    enrolment_token_revoke,
+    join_token,
+)
+from agents.legacy import endpoint, legacy_token_create, legacy_token_revoke
+from agents.models import STATUSES, Agent, EnrolmentToken, LegacyToken
 from agents.services import agent_create, agent_update
 from core.api.filters import Filter
 from core.api.resource import Resource
@@ -56,9 +64,11 @@ class AgentRow(Row):
 
 
 class Agents(Resource):
-    """Agents in the field. POST enrols the holder of an ed25519 key; with a token agents do it themselves."""
+    """Agents in the field. POST enrols the holder of an ed25519 key; with a token agents do it themselves. DELETE cuts
+    link and tunnel and forgets the agent, unless a campaign needs it."""
 
     row, plural = AgentRow, "agents"
+    deleting = "team.admin"
     search, ordering = ("name", "hostname", "serial"), ("name",)
     more_filters = {"status": Filter("status__in", "string"), "state": Filter("state__in", "string")}
 
@@ -75,6 +85,10 @@ class Agents(Resource):
     @staticmethod
     def update(row: Agent, **values: Any) -> Agent:
         return agent_update(agent=row, **values)
+
+    @staticmethod
+    def delete(row: Agent) -> None:
+        agent_delete(agent=row)
 
 
 class EnrolmentTokenRow(Row):
@@ -106,6 +120,37 @@ class EnrolmentTokens(Resource):
     @staticmethod
     def delete(row: EnrolmentToken, **_: Request) -> None:
         enrolment_token_revoke(token=row)
+
+
+class PiconTokenRow(Row):
+    networks = serializers.ListField(child=serializers.CharField(max_length=50), required=False, max_length=50)
+
+    class Meta:
+        model = LegacyToken
+        fields = ("id", "url", "display", "name", "networks", "created", "created_by", "last_used")
+        read_only_fields = ("created", "created_by", "last_used")
+        brief = ("id", "url", "display")
+
+
+class PiconTokens(Resource):
+    """Tokens that PiCon agents register with. POST answers their whole address as `endpoint`, this once; DELETE
+    revokes."""
+
+    row, plural = PiconTokenRow, "picon-tokens"
+    search, ordering = ("name",), ("-id",)
+    reading = capability = "team.admin"
+    takes_request = True
+
+    @staticmethod
+    def create(request: Request, **values: Any) -> LegacyToken:
+        maker = User.objects.filter(pk=seat_of(request).user_id or 0).first()
+        token, secret = legacy_token_create(created_by=maker, **values)
+        token.shown_once = {"endpoint": endpoint(secret)}  # type: ignore[attr-defined]
+        return token
+
+    @staticmethod
+    def delete(row: LegacyToken, **_: Request) -> None:
+        legacy_token_revoke(token=row)
 
 
 class AgentAction(APIView):

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from agents import doors
-from agents.api import Agents, Approve, EnrolmentTokens, Revoke
+from agents.api import Agents, Approve, EnrolmentTokens, PiconTokens, Revoke
 
 urlpatterns = [
     path("enrol/", doors.enrol, name="agent-enrol"),
@@ -12,4 +12,5 @@ urlpatterns = [
     path("agents/<int:pk>/approve/", Approve.as_view()),
     path("agents/<int:pk>/revoke/", Revoke.as_view()),
     *EnrolmentTokens.urls(),
+    *PiconTokens.urls(),
 ]

@@ -10,9 +10,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from agents.hooks import needed_for
 from agents.models import Agent, EnrolmentToken, enrolment_token_of, lock_names
 from agents.services import KEY_TAKEN, agent_register, insert
 from agents.tls import pin
+from agents.watch import SOURCE
 from core.live import publish, send_to
 from core.scope import acting, current_team_id, team_scope
 from pi_agent.enrolment import JoinToken, enrol_message, rotate_message
@@ -20,6 +22,7 @@ from pi_agent.identity import verify
 from pi_agent.registration import Registration
 from tenancy.models import User
 from tenancy.services import token_digest
+from ticketing.services import incident_clear
 
 TOKEN_LIFE = timedelta(hours=24)
 MAX_USES = 10_000
@@ -131,6 +134,24 @@ def agent_revoke(*, agent: Agent) -> Agent:
     publish(current_team_id(), "agents")
     agent.refresh_from_db()
     return agent
+
+
+def agent_needs(*, agent: Agent) -> list[str]:
+    """What must go before this agent can be removed, a sentence each."""
+    return [sentence for asked in needed_for for sentence in asked(agent)]
+
+
+def agent_delete(*, agent: Agent) -> None:
+    """Forget an agent and what it said: link and tunnel are cut, its incidents resolve. Raises ValidationError while
+    something needs it."""
+    agent = Agent.objects.select_for_update().get(pk=agent.pk)
+    if needed := agent_needs(agent=agent):
+        raise ValidationError({"agent": needed})
+    for element in (f"agent:{agent.pk}", f"agent:{agent.pk}:key"):
+        incident_clear(kind="agent", element=element, source=SOURCE, reason="The agent was removed")
+    send_to(f"agent.{agent.pk}", {"type": "removed"})
+    agent.delete()
+    publish(current_team_id(), "agents")
 
 
 def agent_key_rotate(*, agent: Agent, key: bytes, signature: bytes) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Q
@@ -78,6 +79,11 @@ def legacy_token_create(
     token.save()
     publish(current_team_id(), "agents")
     return token, secret
+
+
+def endpoint(secret: str) -> str:
+    """What a PiCon agent is given as its endpoint."""
+    return f"{settings.PUBLIC_URL}/picon/{secret}/api/"
 
 
 def legacy_token_revoke(*, token: LegacyToken) -> None:

@@ -13,5 +13,6 @@ urlpatterns = [
     path("agents/<int:pk>/", views.agent, name="agent"),
     path("agents/<int:pk>/approve/", views.approve, name="agent-approve"),
     path("agents/<int:pk>/revoke/", views.revoke, name="agent-revoke"),
+    path("agents/<int:pk>/remove/", views.remove, name="agent-remove"),
     path("agents/<int:pk>/maintenance/", views.maintenance, name="agent-maintenance"),
 ]

@@ -150,7 +150,7 @@ def picon(request: HttpRequest, slug: str) -> HttpResponse:
         except ValidationError as error:
             refused(form, error)
         else:
-            endpoint, form = f"{settings.PUBLIC_URL}/picon/{secret}/api/", PiconForm()
+            endpoint, form = legacy.endpoint(secret), PiconForm()
     tokens = LegacyToken.objects.order_by("-pk").values(
         "id", "name", "networks", "created", "last_used", "created_by__username"
     )
@@ -176,6 +176,23 @@ def approve(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @needs("team.admin")
 def revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return _do(request, pk, enrolment.agent_revoke, "{} is revoked, its link is cut.")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("team.admin")
+def remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """GET says what it means and asks; POST does it."""
+    agent = get_object_or_404(Agent, pk=pk)
+    if request.method == "POST":
+        try:
+            enrolment.agent_delete(agent=agent)
+        except ValidationError:  # the page says what is in the way
+            pass
+        else:
+            messages.success(request, f"{agent.name} is removed.")
+            return redirect("agents", slug)
+    context = {"section": "agents", "agent": agent, "needed": enrolment.agent_needs(agent=agent)}
+    return render(request, "agents/remove.html", context)
 
 
 @require_POST

@@ -55,6 +55,12 @@ def campaign_delete(*, campaign: Campaign) -> None:
     publish(current_team_id(), "paths")
 
 
+def campaigns_from(agent: Agent) -> list[str]:
+    """Why this agent must stay (agents.hooks.needed_for)."""
+    names = Campaign.objects.filter(agent=agent).order_by("name").values_list("name", flat=True)
+    return [f"The campaign {name} probes from it: give it another agent, or delete it first." for name in names]
+
+
 def campaigns_replan(team_id: int, version: int) -> None:
     """The topology has changed: every campaign of the team is planned anew (inventory.hooks.on_topology_change)."""
     for pk in Campaign.objects.filter(enabled=True).values_list("pk", flat=True):

@@ -33,7 +33,8 @@ class ResourceView(APIView):
 
     @property
     def capability(self) -> str:
-        return self.resource.capability
+        deletes = self.request.method == "DELETE"
+        return (deletes and self.resource.deleting) or self.resource.capability
 
     def who(self) -> dict[str, Request]:
         return {"request": self.request} if self.resource.takes_request else {}

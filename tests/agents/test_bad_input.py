@@ -208,7 +208,7 @@ def test_the_link(gateway: GatewayProcess, agent: Agent, team: Team, identity: I
                 await link.send(bytes([Type.REGISTER]) + bytes(12) + payload)
                 error = Error.parse(Frame.decode(await link.recv()))
             except ConnectionClosed as closed:  # too long for a frame: it was not read
-                return 400, f"bytes ({closed.code})"
+                return 400, f"bytes ({closed})"
             return 400 if error.code == "frame" else 500, error.message
 
     assert refused(lambda body: asyncio.run(said(body)), cases(told(), few), "link") > 30

@@ -41,10 +41,17 @@ def api(read: str = "view", found: int = 200, **rest: str) -> Door:
 
 
 def rest(
-    label: str, plural: str, writes: str = "", capability: str = "change", read: str = "view", app: str = ""
+    label: str,
+    plural: str,
+    writes: str = "",
+    capability: str = "change",
+    read: str = "view",
+    app: str = "",
+    delete: str = "",
 ) -> dict[str, Door]:
     row = {"u": ("PUT", "PATCH"), "d": ("DELETE",)}
     methods = {method: capability for each in writes for method in row.get(each, ())}
+    methods |= {"DELETE": delete} if delete else {}
     listed = methods | ({"POST": capability} if "c" in writes else {})
     route = f"{app or label.partition('.')[0]}/{plural}/"
     reads = {"GET": read, "HEAD": read}
@@ -107,6 +114,7 @@ TEAM_PAGES |= {
     "agents/<int:pk>/": page(pk="agents.Agent"),
     "agents/<int:pk>/approve/": page("", "team.admin", pk="agents.Agent"),
     "agents/<int:pk>/revoke/": page("", "team.admin", pk="agents.Agent"),
+    "agents/<int:pk>/remove/": page("team.admin", "team.admin", pk="agents.Agent"),
     "agents/<int:pk>/maintenance/": page("", "change", pk="agents.Agent"),
     "audit/": page("team.admin"),
     "audit/^export\\.(?P<form>csv|jsonl)$": page("team.admin"),
@@ -130,10 +138,11 @@ API = {
     **rest("tenancy.Membership", "members", "ud", "team.admin"),
     **rest("tenancy.Invitation", "invitations", "cd", "team.admin", "team.admin"),
     **rest("tenancy.ApiToken", "tokens", "cd", "team.admin", "team.admin"),
-    **rest("agents.Agent", "agents", "cu"),
+    **rest("agents.Agent", "agents", "cud", delete="team.admin"),
     "agents/agents/<int:pk>/approve/": api("", POST="team.admin", pk="agents.Agent"),
     "agents/agents/<int:pk>/revoke/": api("", POST="team.admin", pk="agents.Agent"),
     **rest("agents.EnrolmentToken", "enrolment-tokens", "cd", "team.admin", "team.admin"),
+    **rest("agents.LegacyToken", "picon-tokens", "cd", "team.admin", "team.admin"),
     "agents/enrol/": anyone(POST=400),
     "agents/register/": anyone(POST=401),
     "agents/heartbeat/": anyone(POST=401),
