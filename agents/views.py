@@ -56,6 +56,7 @@ def agents(request: HttpRequest, slug: str) -> HttpResponse:
     rows = rows.filter(status=chosen) if chosen else rows.exclude(state=Agent.State.REVOKED)
     listing.fill(rows, *_FIELDS)
     for row in listing.rows:
+        row["ports"] = _labelled(row["ports"])
         row["behind"] = bool(row["software"]) and row["software"] != __version__
     waiting = as_rows(
         Agent.objects.filter(state=Agent.State.WAITING)
@@ -77,6 +78,7 @@ def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "agent": shown,
         "now": timezone.now(),
         "interfaces": [{**each, "addresses": _marked(each.get("addresses", []))} for each in shown.interfaces],
+        "ports": _labelled(shown.ports),
         "behind": bool(shown.software) and shown.software != __version__,
         "version": __version__,
         "ssh": {
@@ -91,6 +93,17 @@ def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         ),
     }
     return page(request, "agents/agent.html", context, "agents/_agent.html")
+
+
+def _labelled(ports: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Each port with a `label` for people, and what `more` tells it apart: its device and its stable name."""
+    found = []
+    for port in ports:
+        device = port["device"].removeprefix("/dev/")
+        label = port.get("description") or device
+        names = dict.fromkeys((device, port["name"].removeprefix("/dev/").rpartition("/")[2]))
+        found.append({**port, "label": label, "more": [name for name in names if name != label]})
+    return found
 
 
 def _marked(addresses: list[str]) -> list[tuple[str, str]]:

@@ -40,7 +40,7 @@ def get(client: Client, path: str = "") -> str:
 def test_the_list_has_what_an_agent_tells(team: Team, bob_client: Client) -> None:
     agent = enrolled(team)
     html = get(bob_client)
-    for told in ("pi4", "10000000abcdef", "192.0.2.7", "eth0", "core switch", "/dev/ttyUSB0", "Online", "4 min"):
+    for told in ("pi4", "10000000abcdef", "192.0.2.7", "eth0", "core switch", "ttyUSB0", "Online", "4 min"):
         assert told in html, told
     detail = get(bob_client, f"{agent.pk}/")
     for told in ("Raspberry Pi 4", "Debian 12", "b8:27:eb:00:00:01", "no address", "0403:6001", agent.fingerprint):
