@@ -321,6 +321,8 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
+DEFAULT_EXCEPTION_REPORTER = "core.reporting.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "core.reporting.NoVariables"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
