@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from agents.clones import agent_keep
 from agents.enrolment import (
     agent_approve,
     agent_delete,
@@ -172,6 +173,12 @@ class Approve(AgentAction):
     """POST lets an agent in that waits for approval: compare its fingerprint first."""
 
     does = staticmethod(agent_approve)
+
+
+class Keep(AgentAction):
+    """POST, where two machines have one key: the one that is connected takes another key, the other is put out."""
+
+    does = staticmethod(agent_keep)
 
 
 class Revoke(AgentAction):

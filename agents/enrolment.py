@@ -10,8 +10,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from agents.clones import clash_clear
 from agents.hooks import needed_for
-from agents.models import Agent, EnrolmentToken, enrolment_token_of, lock_names
+from agents.models import Agent, AgentBoot, EnrolmentToken, enrolment_token_of, lock_names
 from agents.services import KEY_TAKEN, agent_register, insert
 from agents.tls import pin
 from agents.watch import SOURCE
@@ -130,6 +131,7 @@ def agent_revoke(*, agent: Agent) -> Agent:
     Agent.objects.filter(pk=agent.pk).update(
         state=Agent.State.REVOKED, online=False, epoch=F("epoch") + 1, tunnel_port=None
     )
+    clash_clear(agent=agent, reason="The agent was put out")
     send_to(f"agent.{agent.pk}", {"type": "revoked"})
     publish(current_team_id(), "agents")
     agent.refresh_from_db()
@@ -159,12 +161,16 @@ def agent_key_rotate(*, agent: Agent, key: bytes, signature: bytes) -> None:
     old = bytes.fromhex(agent.public_key)
     if not verify(key, signature, rotate_message(old, key)):
         raise ValidationError({"signature": "This signature was not made with the new key over both keys."})
+    kept, agent.rekey = agent.rekey, False
     agent.public_key = key.hex()
     agent.epoch += 1
     try:
         with transaction.atomic():
-            agent.save(update_fields=["public_key", "epoch"])
+            agent.save(update_fields=["public_key", "epoch", "rekey"])
     except IntegrityError:
         raise ValidationError({"key": KEY_TAKEN}) from None
+    AgentBoot.objects.filter(agent=agent).delete()  # they were signed with the old key
+    if kept:
+        clash_clear(agent=agent, reason="The machine that was kept has a key of its own now")
     send_to(f"agent.{agent.pk}", {"type": "rotated"})
     publish(current_team_id(), "agents")

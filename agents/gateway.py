@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from django.conf import settings
 from agents import services, tls
 from agents.capped import capped
 from agents.link import GRACE_S, Ended, Link, Receive, Refused, Send, in_thread
-from pi_agent.enrolment import ENROL_PATH, HEARTBEAT_PATH, REGISTER_PATH, ROTATE_PATH
+from pi_agent.enrolment import BOOT_HEADER, ENROL_PATH, HEARTBEAT_PATH, KEY_HEADER, REGISTER_PATH, ROTATE_PATH
 from pi_agent.frames import MAX_FRAME, FrameError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Gateway:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in WEB_PATHS:
-            await capped(self._web, scope, receive, send)
+            await self._report(scope, receive, send)
         elif scope["type"] == "http":
             await send({"type": "http.response.start", "status": 404, "headers": []})
             await send({"type": "http.response.body", "body": b""})
@@ -57,6 +58,26 @@ class Gateway:
                 return
             await send({"type": "websocket.accept"})
             await self._link(Link(receive, send))
+
+    async def _report(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Whoever reports with the key of a link, and is of another boot, is another machine if the link answers."""
+        status = 0
+
+        async def noting(event: dict[str, Any]) -> None:
+            nonlocal status
+            status = event.get("status", status)
+            await send(event)
+
+        await capped(self._web, scope, receive, noting)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        key, boot = headers.get(KEY_HEADER.lower()), headers.get(BOOT_HEADER.lower())
+        link = next((each for each in self._links.values() if key and each.key == key), None)
+        if status != 200 or link is None or str(link.boot) == boot:
+            return
+        with suppress(OSError, RuntimeError):  # the link may end meanwhile
+            if await link.answers(PROVE_S):
+                clash = services.key_clash
+                await in_thread(link.team_id, clash, agent_id=link.agent_id, hostname="Another machine", addresses={})
 
     async def _link(self, link: Link) -> None:
         try:

@@ -126,6 +126,10 @@ class Link:
         self.team_id, self.agent_id = found
         self._hello, self.boot = hello, hello.boot
 
+    @property
+    def key(self) -> str:
+        return self._hello.key.hex()
+
     async def open(self) -> None:
         """WELCOME, under an epoch of its own; raises StaleLink where the agent was removed meanwhile."""
         opened = await at_door(self.team_id, services.link_open, agent_id=self.agent_id, hello=self._hello)
@@ -146,7 +150,14 @@ class Link:
 
     async def clash(self) -> None:
         """This link's key is in use by a machine that is there."""
-        await in_thread(self.team_id, services.key_clash, agent_id=self.agent_id, hello=self._hello)
+        hello = self._hello
+        await in_thread(
+            self.team_id,
+            services.key_clash,
+            agent_id=self.agent_id,
+            hostname=hello.hostname,
+            addresses=hello.addresses,
+        )
 
     def look(self, versions: Mapping[int, Mapping[int, int]]) -> None:
         """For each stream the version of agents' plans: if one is newer than what was pushed, its nudge got lost."""
@@ -252,7 +263,10 @@ class Link:
                 stream, plan = self._plans.popitem()
                 if self._pushed.get(stream) != plan[0]:
                     self._pushed[stream] = plan[0]
-                    await self._send(Frame(Type.DATA, stream, *plan))
+                    if stream:
+                        await self._send(Frame(Type.DATA, stream, *plan))
+                    elif self._hello.version > 2:
+                        await self._send(Frame(Type.ROTATE))
                 del plan
             await self._news.wait()
             self._news.clear()

@@ -46,7 +46,7 @@ class AgentQuerySet(models.QuerySet[Any]):
 STATUSES = ("online", "late", "dead", "new", "waiting", "revoked")
 
 
-@tracked(fields=["name", "public_key", "address", "state", "maintenance", "holdtime_s"])
+@tracked(fields=["name", "public_key", "address", "state", "maintenance", "rekey", "holdtime_s"])
 class Agent(TeamModel):
     """One pi_agent, or one of class legacy (PiCon), which has no key. `epoch` fences gateways: each accepted link
     raises it, writes of an older one are refused.
@@ -91,6 +91,8 @@ class Agent(TeamModel):
     holdtime_s = models.PositiveIntegerField(default=300)
     interval_s = models.PositiveIntegerField(default=60)
     maintenance = models.BooleanField(default=False)
+    # The machine that is connected (`boot`) is to take another key; no other is let in until it has.
+    rekey = models.BooleanField(default=False)
     tunnel_port = models.PositiveIntegerField(null=True, editable=False)
 
     objects = TeamManager.from_queryset(AgentQuerySet)()  # type: ignore[misc]
@@ -140,13 +142,16 @@ class AgentStream(TeamModel):
 
 
 class AgentBoot(TeamModel):
-    """The highest counter of the signed reports of one boot. Kept for good: without the row an old report were new."""
+    """The highest counter of the signed reports of one boot. `born`: when they say it began; `alive`: when the last one
+    was signed. Kept for as long as the key: without the row an old report were new."""
 
     agent = models.ForeignKey(
         Agent, on_delete=models.CASCADE, related_name="boots", db_constraint=False, db_index=False
     )
     boot = models.UUIDField()
     counter = models.PositiveBigIntegerField()
+    born = models.DateTimeField(null=True)
+    alive = models.DateTimeField(null=True)
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "agent", "boot"], name="agentboot_once")]

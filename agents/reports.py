@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 from django.utils import timezone
 
+from agents.clones import clash_report
 from agents.models import Agent, AgentBoot, agent_of_key
 from agents.services import heard
 from core.live import publish
@@ -18,6 +20,8 @@ from pi_agent.enrolment import BOOT_HEADER, COUNTER_HEADER, KEY_HEADER, SIGNATUR
 from pi_agent.identity import verify
 
 MAX_COUNTER = 2**63 - 1
+MARGIN = timedelta(seconds=30)
+"""Times are those of arrival: each report of a boot may have come so much later than it was signed."""
 
 
 class UnknownAgent(Exception):
@@ -65,7 +69,7 @@ def report_accept(report: Report, body: bytes) -> Iterator[Agent]:
     with acting(door="agent", name=f"agent {agent_id}"), team_scope(team_id):
         rows = Agent.objects.filter(pk=agent_id, state=Agent.State.ENROLLED)
         agent = rows.select_for_update(no_key=True).first()
-        if agent is None:
+        if agent is None or (agent.rekey and agent.boot != str(report.boot)):
             raise UnknownAgent
         _spend(agent, report)
         heard(rows, reported=timezone.now())
@@ -75,13 +79,21 @@ def report_accept(report: Report, body: bytes) -> Iterator[Agent]:
 
 
 def _spend(agent: Agent, report: Report) -> None:
-    """A boot that was followed by another one is over, whatever its counter."""
-    last = AgentBoot.objects.filter(agent=agent).order_by("-pk").first()
-    if last is not None and last.boot == report.boot:
-        if report.counter <= last.counter:
-            raise Replayed
-        AgentBoot.objects.filter(pk=last.pk).update(counter=report.counter)
-    elif AgentBoot.objects.filter(agent=agent, boot=report.boot).exists():
+    """A boot that was followed by another one is over, whatever its counter, unless both are alive: two machines."""
+    life = timedelta(microseconds=report.counter // 1000)
+    boots = AgentBoot.objects.filter(agent=agent)
+    own, last = boots.filter(boot=report.boot).first(), boots.order_by("-pk").first()
+    if own and report.counter <= own.counter:
         raise Replayed
-    else:
-        AgentBoot.objects.create(agent=agent, boot=report.boot, counter=report.counter)
+    born = timezone.now() - life
+    if own and own.born:
+        born = min(own.born, born)
+    others = boots.exclude(boot=report.boot)
+    twin = others.filter(alive__gt=born + MARGIN, born__lt=born + life - MARGIN).exists()
+    if own and own != last and not twin:
+        raise Replayed
+    values = {"counter": report.counter, "born": born, "alive": born + life}
+    AgentBoot.objects.update_or_create(agent=agent, boot=report.boot, defaults=values)
+    if twin:
+        found = "Its reports come from two machines at once"
+        clash_report(agent_id=agent.pk, evidence={"hostname": agent.hostname}, found=found)

@@ -14,13 +14,13 @@ from django.db.models import Case, DateTimeField, ExpressionWrapper, F, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from agents.clones import clash_report
 from agents.models import SILENT_S, Agent, AgentStream, free_tunnel_port, lock_names
 from agents.streams import streams
 from core.live import publish
 from core.scope import current_team_id
-from pi_agent.frames import FrameError, Hello
+from pi_agent.frames import CONTROL, FrameError, Hello
 from pi_agent.registration import Interface, Port, Registration
-from ticketing.services import incident_report
 
 MAX_OFFSET = 2**62
 KEY_TAKEN = "This key cannot be enrolled: make a new one."
@@ -110,7 +110,7 @@ def link_open(*, agent_id: int, hello: Hello) -> Opened:
     The streams' rows are locked, as by `stream_receive`: what an older link is just storing is counted.
     """
     agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id, state=Agent.State.ENROLLED).first()
-    if agent is None:
+    if agent is None or (agent.rekey and agent.boot != str(hello.boot)):
         raise StaleLink
     rows = AgentStream.objects.select_for_update().filter(agent_id=agent_id).order_by("stream")
     offsets = {row.stream: row.offset for row in rows}
@@ -169,7 +169,8 @@ def agent_register(*, agent: Agent, registration: Registration) -> None:
         model=registration.model,
         os=registration.os,
         software=registration.software,
-        boot=str(registration.boot),
+        # A link says by itself whose it is.
+        boot=agent.boot if agent.online else str(registration.boot),
         booted=timezone.now() - timedelta(seconds=registration.uptime_s),
     )
 
@@ -192,18 +193,10 @@ def tunnel_port(*, agent_id: int) -> int:
     return int(agent.tunnel_port)
 
 
-def key_clash(*, agent_id: int, hello: Hello) -> None:
-    """A second machine came with this agent's key while the first one answered: one incident until somebody acts."""
-    agent = Agent.objects.get(pk=agent_id)
-    incident_report(
-        kind="agent",
-        element=f"agent:{agent_id}:key",
-        source="agents",
-        title=f"Two machines use the key of agent {agent.name}",
-        evidence={"hostname": hello.hostname, "addresses": hello.addresses},
-        severity="warning",
-        reason=f"{hello.hostname} came with the key of {agent.name}, which answers from elsewhere",
-    )
+def key_clash(*, agent_id: int, hostname: str, addresses: object) -> None:
+    """A second machine came with this agent's key while the first one answered."""
+    found = f"{hostname} came with its key, which answers from elsewhere"
+    clash_report(agent_id=agent_id, evidence={"hostname": hostname, "addresses": addresses}, found=found)
 
 
 def link_closed(*, agent_id: int, epoch: int) -> None:
@@ -246,7 +239,7 @@ def stream_receive(*, agent_id: int, epoch: int, stream: int, frames: Sequence[t
 
 
 def plans_of(*, agent_id: int, epoch: int) -> dict[int, tuple[int, bytes]]:
-    """What each stream has for this agent: (version, payload). Raises StaleLink."""
+    """What each stream has for this agent: (version, payload); CONTROL: it is to take another key. Raises StaleLink."""
     agent = Agent.objects.filter(pk=agent_id, epoch=epoch).first()
     if agent is None:
         raise StaleLink
@@ -255,7 +248,8 @@ def plans_of(*, agent_id: int, epoch: int) -> dict[int, tuple[int, bytes]]:
 
 def _plans(agent: Agent) -> dict[int, tuple[int, bytes]]:
     found = {number: stream.plan(agent) for number, stream in streams.items()}
-    return {number: plan for number, plan in found.items() if plan}
+    orders = {CONTROL: (agent.epoch, b"")} if agent.rekey else {}
+    return orders | {number: plan for number, plan in found.items() if plan}
 
 
 def plan_refused(*, agent_id: int, epoch: int, stream: int, version: int, sentence: str) -> None:

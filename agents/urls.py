@@ -14,5 +14,6 @@ urlpatterns = [
     path("agents/<int:pk>/approve/", views.approve, name="agent-approve"),
     path("agents/<int:pk>/revoke/", views.revoke, name="agent-revoke"),
     path("agents/<int:pk>/remove/", views.remove, name="agent-remove"),
+    path("agents/<int:pk>/keep/", views.keep, name="agent-keep"),
     path("agents/<int:pk>/maintenance/", views.maintenance, name="agent-maintenance"),
 ]

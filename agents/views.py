@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents import enrolment, legacy, services, tls
+from agents import clones, enrolment, legacy, services, tls
 from agents.forms import PiconForm, TokenForm
 from agents.models import Agent, EnrolmentToken, LegacyToken
 from core.listing import Column, Listing, as_rows
@@ -73,6 +73,11 @@ def agents(request: HttpRequest, slug: str) -> HttpResponse:
 @needs("view")
 def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     shown = get_object_or_404(Agent.objects.with_status(), pk=pk)
+    incidents = list(
+        Incident.objects.open()
+        .filter(kind="agent", element__in=[f"agent:{pk}", clones.clash_element(pk)])
+        .values("id", "title", "severity", "opened", "element")
+    )
     context = {
         "section": "agents",
         "agent": shown,
@@ -86,11 +91,8 @@ def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             "port": settings.SSH_PORT,
             "fingerprint": tls.host_fingerprint(),
         },
-        "incidents": list(
-            Incident.objects.open()
-            .filter(kind="agent", element__in=[f"agent:{pk}", f"agent:{pk}:key"])
-            .values("id", "title", "severity", "opened")
-        ),
+        "incidents": incidents,
+        "clash": clones.clash_element(pk) in [each["element"] for each in incidents],
     }
     return page(request, "agents/agent.html", context, "agents/_agent.html")
 
@@ -206,6 +208,12 @@ def remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             return redirect("agents", slug)
     context = {"section": "agents", "agent": agent, "needed": enrolment.agent_needs(agent=agent)}
     return render(request, "agents/remove.html", context)
+
+
+@require_POST
+@needs("team.admin")
+def keep(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    return _do(request, pk, clones.agent_keep, "{} takes another key; the other machine is not let in any more.")
 
 
 @require_POST

@@ -209,6 +209,7 @@ async def _keep_link(url: str, pin: bytes | None, keys: Keys, config: Config, st
         on_up=up,
         on_down=status.down,
         on_unknown=keys.refused,
+        on_rotate=lambda: asyncio.get_running_loop().run_in_executor(None, _rotate_as_told, config),
     )
     prober = Prober(link.deliver)
     try:
@@ -216,6 +217,16 @@ async def _keep_link(url: str, pin: bytes | None, keys: Keys, config: Config, st
     finally:
         prober.close()
         outbox.save(spool)
+
+
+def _rotate_as_told(config: Config) -> None:
+    """The link ends once the server has the new key, and comes back with it."""
+    from pi_agent.rotation import rotate
+
+    try:
+        rotate(config)
+    except (IdentityError, PostError, StateError, ValueError, OSError) as error:
+        log.warning("the server wants another key: %s", error)
 
 
 async def _watch(

@@ -20,9 +20,9 @@ from pi_agent.fields import U32, U64, Fields, FrameError
 
 __all__ = ["Challenge", "Error", "Frame", "FrameError", "Hello", "Type", "Welcome", "ack", "signed_message"]
 
-PROTOCOL = 2
+PROTOCOL = 3
 OLDEST = 1
-"""Of the versions this code still speaks. 2 added REGISTER, REGISTERED, PING and PONG."""
+"""Of the versions this code still speaks. 2 added REGISTER, REGISTERED, PING and PONG; 3 ROTATE."""
 MAX_INTERFACES = 256
 MAX_ADDRESSES = 64
 """Of one interface."""
@@ -48,6 +48,8 @@ class Type(enum.IntEnum):
     PONG = 9
     REGISTERED = 10
     """The answer to REGISTER: what the server grants."""
+    ROTATE = 11
+    """The server wants this agent to take another key (pi_agent/rotation.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,11 +111,12 @@ class Link:
         on_up: Callable[[str], None] = lambda _: None,
         on_down: Callable[[str], None] = lambda _: None,
         on_unknown: Callable[[], None] = lambda: None,
+        on_rotate: Callable[[], object] = lambda: None,
     ) -> None:
         """`url`: of one gateway, or of several with spaces between, which are tried in turn from any one on: so agents
         spread. `pin`: SHA-256 of the server's SubjectPublicKeyInfo; without, wss:// trusts what this machine trusts.
         `on_up` is told the agent's name at the server, `on_down` why a link ended or did not come up;
-        `on_unknown` is called where the server does not know the key."""
+        `on_unknown` is called where the server does not know the key, `on_rotate` where it wants another one."""
         self.outbox = outbox
         self._urls = deque(check_url(url).split())
         self._urls.rotate(random.randrange(len(self._urls)))  # noqa: S311
@@ -128,6 +129,7 @@ class Link:
         self._on_up = on_up
         self._on_down = on_down
         self._on_unknown = on_unknown
+        self._on_rotate = on_rotate
         self._boot = boot_id()
         self._news = asyncio.Event()
         self._dropped = 0  # as last logged
@@ -247,6 +249,8 @@ class Link:
                 await socket_.send(self._take_plan(frame).encode())
             case Frame(Type.PING):
                 await socket_.send(Frame(Type.PONG).encode())
+            case Frame(Type.ROTATE):
+                self._on_rotate()
             case Frame(Type.REGISTERED):
                 terms = TunnelTerms.parse(frame)
                 if self._on_tunnel:
