@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -101,12 +101,14 @@ class Link:
         self._name = ""
         self._hello: Hello
         self.boot = uuid.UUID(int=0)
-        self._heard = asyncio.Event()
-        self._replaced = asyncio.Event()
-        self._news = asyncio.Event()
-        self._plans: dict[int, tuple[int, bytes]] = {}
+        # At rest a link is one task and next to no objects: there are a thousand of them, and an Event is 760 bytes.
+        self._heard: asyncio.Event | None = None
+        self._end: asyncio.Future[None]
+        self._tasks: set[asyncio.Task[None]] = set()
         self._pushed: dict[int, int] = {}
-        self._inbox: asyncio.Queue[Frame] = asyncio.Queue(maxsize=BATCH)
+        self._pushing = self._news = False
+        self._inbox: list[Frame] = []
+        self._storing: asyncio.Task[None] | None = None
 
     async def identify(self) -> None:
         """CHALLENGE, HELLO; raises Refused, FrameError, TimeoutError or Ended. Nothing says why a key is not let in."""
@@ -133,13 +135,14 @@ class Link:
     async def open(self) -> None:
         """WELCOME, under an epoch of its own; raises StaleLink where the agent was removed meanwhile."""
         opened = await at_door(self.team_id, services.link_open, agent_id=self.agent_id, hello=self._hello)
-        self.epoch, self._name, self._plans = opened.epoch, opened.name, opened.plans
+        self.epoch, self._name = opened.epoch, opened.name
         await self._send(Welcome(opened.name, opened.streams, WINDOW, self._hello.version).frame())
+        await self._push(opened.plans)
 
     async def answers(self, seconds: float) -> bool:
         """Whether the agent at the other end says anything within that time; version 1 knows no PING: what it sends
         by itself counts."""
-        self._heard.clear()
+        self._heard = self._heard or asyncio.Event()
         if self._hello.version > 1:
             await self._send(Frame(Type.PING))
         try:
@@ -162,29 +165,38 @@ class Link:
     def look(self, versions: Mapping[int, Mapping[int, int]]) -> None:
         """For each stream the version of agents' plans: if one is newer than what was pushed, its nudge got lost."""
         if any(of.get(self.agent_id, 0) > self._pushed.get(stream, 0) for stream, of in versions.items()):
-            self._news.set()
+            self._stir()
 
     def replace(self) -> None:
         """A newer link of the same agent is here."""
-        self._replaced.set()
+        if not self._end.done():
+            self._end.set_exception(services.StaleLink)
 
     async def serve(self) -> None:
         """Until an end is reached; then every task of the link has ended."""
-        work = [self._read(), self._store(), self._push(), self._replaced.wait()]
-        tasks = [asyncio.ensure_future(each) for each in work]
+        self._end = asyncio.get_running_loop().create_future()
+        self._start(self._read())
         try:
-            with nudges.hearing(self.agent_id, self._news.set):
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            with nudges.hearing(self.agent_id, self._stir):
+                await self._end
         except services.StaleLink:
-            self._replaced.set()
+            raise Refused("replaced", "A newer link of this agent took over.") from None
         finally:
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if self._replaced.is_set():
-            raise Refused("replaced", "A newer link of this agent took over.")
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of this link, which ends with the link, and the link with what it raises."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._end.done():
+            self._end.set_exception(error)
 
     async def refuse(self, code: str, sentence: str) -> None:
         """Say why and close; the peer may be gone already."""
@@ -203,19 +215,27 @@ class Link:
 
     async def _read(self) -> None:
         while True:
-            frame = await self._receive()
-            self._heard.set()
-            match frame.type:
-                case Type.DATA:
-                    await self._inbox.put(frame)
-                case Type.ACK | Type.PONG:
-                    pass  # of a plan: what counts is that reports come under its version
-                case Type.REGISTER:
-                    await self._register(frame)
-                case Type.ERROR:
-                    await self._refused(frame)
-                case _:
-                    raise FrameError(f"a {frame.type.name} frame came out of turn")
+            await self._take(await self._receive())
+            if self._heard:
+                self._heard.set()
+                self._heard = None
+
+    async def _take(self, frame: Frame) -> None:
+        match frame.type:
+            case Type.DATA:
+                self._inbox.append(frame)
+                if self._storing is None or self._storing.done():
+                    self._storing = self._start(self._store())
+                elif len(self._inbox) >= BATCH:
+                    await asyncio.wait([self._storing])
+            case Type.ACK | Type.PONG:
+                pass  # of a plan: what counts is that reports come under its version
+            case Type.REGISTER:
+                await self._register(frame)
+            case Type.ERROR:
+                await self._refused(frame)
+            case _:
+                raise FrameError(f"a {frame.type.name} frame came out of turn")
 
     async def _register(self, frame: Frame) -> None:
         registered = Registration.parse(frame.payload)
@@ -241,10 +261,8 @@ class Link:
 
     async def _store(self) -> None:
         """Commit, then acknowledge: what was acknowledged is never lost. Frames that wait share a transaction."""
-        while True:
-            batch = [await self._inbox.get()]
-            while not self._inbox.empty():
-                batch.append(self._inbox.get_nowait())
+        while self._inbox:
+            batch, self._inbox = self._inbox, []
             for stream in dict.fromkeys(frame.stream for frame in batch):
                 frames = [(frame.offset, frame.payload) for frame in batch if frame.stream == stream]
                 expected = await in_thread(
@@ -257,17 +275,27 @@ class Link:
                 )
                 await self._send(ack(stream, expected))
 
-    async def _push(self) -> None:
-        while True:
-            while self._plans:  # taken out, for this waits for hours
-                stream, plan = self._plans.popitem()
-                if self._pushed.get(stream) != plan[0]:
-                    self._pushed[stream] = plan[0]
-                    if stream:
-                        await self._send(Frame(Type.DATA, stream, *plan))
-                    elif self._hello.version > 2:
-                        await self._send(Frame(Type.ROTATE))
-                del plan
-            await self._news.wait()
-            self._news.clear()
-            self._plans = await in_thread(self.team_id, services.plans_of, agent_id=self.agent_id, epoch=self.epoch)
+    def _stir(self) -> None:
+        """There may be a newer plan."""
+        self._news = True
+        if not self._pushing:
+            self._pushing = True
+            self._start(self._look())
+
+    async def _look(self) -> None:
+        try:
+            while self._news:
+                self._news = False
+                plans = await in_thread(self.team_id, services.plans_of, agent_id=self.agent_id, epoch=self.epoch)
+                await self._push(plans)
+        finally:
+            self._pushing = False
+
+    async def _push(self, plans: Mapping[int, tuple[int, bytes]]) -> None:
+        for stream, (version, payload) in plans.items():
+            if self._pushed.get(stream) != version:
+                self._pushed[stream] = version
+                if stream:
+                    await self._send(Frame(Type.DATA, stream, version, payload))
+                elif self._hello.version > 2:
+                    await self._send(Frame(Type.ROTATE))
