@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from agents import services, tls
+from agents import memory, services, tls
 from agents.capped import capped
 from agents.link import GRACE_S, Ended, Link, Receive, Refused, Send, in_thread
 from pi_agent.enrolment import BOOT_HEADER, ENROL_PATH, HEARTBEAT_PATH, KEY_HEADER, REGISTER_PATH, ROTATE_PATH
@@ -128,7 +126,7 @@ class Gateway:
         got lost are found."""
         while True:
             await asyncio.sleep(BEAT_S)
-            _trim()
+            memory.trim()
             teams: dict[int, dict[int, int]] = {}
             for link in self._links.values():
                 teams.setdefault(link.team_id, {})[link.agent_id] = link.epoch
@@ -153,17 +151,11 @@ class Gateway:
             log.warning("agent %s was not marked offline (%s); the sweep will", link.agent_id, type(error).__name__)
 
 
-def _trim() -> None:
-    """Give free memory back to the system: what comes at once when many agents do lies in holes between what stays, and
-    glibc keeps it. A fifth of the gateway (bench/agents.py); other C libraries have no such call."""
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def main() -> int:
     """Serve until SIGTERM or SIGINT; 1 with one line where it cannot listen."""
     host, port, path = settings.GATEWAY_HOST, settings.GATEWAY_PORT, settings.DATA / "run" / "gateway.sock"
     path.parent.mkdir(mode=0o700, exist_ok=True)
+    memory.keep_large_apart()
     try:
         tcp = _tcp_server(host, port)
         ssh = _tcp_server(host, settings.SSH_PORT)
