@@ -10,12 +10,13 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from agents import memory, services, tls
+from agents import memory, services, streams, tls
 from agents.capped import capped
 from agents.link import GRACE_S, Ended, Link, Receive, Refused, Send, in_thread
 from pi_agent.enrolment import BOOT_HEADER, ENROL_PATH, HEARTBEAT_PATH, KEY_HEADER, REGISTER_PATH, ROTATE_PATH
@@ -33,6 +34,8 @@ WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH, ROTATE_PATH)
 BEAT_S = 5.0
 """Between the beats of all links; SILENT_S (agents/models.py) is several of them."""
 _FIX = "stop what uses it (another netops?) or set NETOPS_PORT to a free range."
+MAX_KEYS = 64 << 10
+"""Bytes of one message that a browser may send."""
 PROVE_S = 5.0
 """Within this time an older link has to answer, or a link of another boot takes its place."""
 
@@ -42,6 +45,7 @@ class Gateway:
 
     def __init__(self, web: Callable[..., Awaitable[None]]) -> None:
         self._web = web
+        self.hub = next((make() for make in streams.hub_makers), None)
         self._links: dict[int, Link] = {}
         self._partings: set[asyncio.Task[None]] = set()
 
@@ -58,7 +62,7 @@ class Gateway:
                 return
             await send({"type": "websocket.accept"})
             scope.clear()  # its headers would stay for as long as the link does
-            await self._link(Link(receive, send))
+            await self._link(Link(receive, send, self.hub))
 
     async def _report(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Whoever reports with the key of a link, and is of another boot, is another machine if the link answers."""
@@ -159,12 +163,13 @@ def main() -> int:
     try:
         tcp = _tcp_server(host, port)
         ssh = _tcp_server(host, settings.SSH_PORT)
+        browsers = _tcp_server(host, settings.CONSOLE_PORT)
         unix = _unix_server(path)
     except OSError as error:
         print(f"netops: the gateway cannot listen on {error.filename} ({error.strerror}): {_FIX}", file=sys.stderr)
         return 1
     try:
-        server = _server(unix, ssh, f"{host}:{port} and {path}")
+        server = _server(unix, ssh, browsers, f"{host}:{port} and {path}")
     except OSError as error:
         print(f"netops: the gateway has no key ({error}): see NETOPS_DATA/gateway.pem.", file=sys.stderr)
         return 1
@@ -177,7 +182,7 @@ def main() -> int:
     return 0
 
 
-def _server(unix: socket.socket, ssh: socket.socket, where: str) -> uvicorn.Server:
+def _server(unix: socket.socket, ssh: socket.socket, browsers: socket.socket, where: str) -> uvicorn.Server:
     import uvicorn
     from django.core.asgi import get_asgi_application
 
@@ -191,33 +196,39 @@ def _server(unix: socket.socket, ssh: socket.socket, where: str) -> uvicorn.Serv
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            self.servers.append(await asyncio.get_running_loop().create_unix_server(self._protocol, sock=unix))
+            loop = asyncio.get_running_loop()
+            self.servers.append(await loop.create_unix_server(partial(self._protocol, self.config), sock=unix))
             self.ssh = await tunnel.listen(ssh)
             self.tasks = [asyncio.create_task(gateway.beat()), asyncio.create_task(nudges.listen())]
+            if gateway.hub:
+                self.servers.append(await loop.create_server(partial(self._protocol, pages), sock=browsers))
+                self.tasks.append(asyncio.create_task(gateway.hub.keep()))
             keep_beating("gateway")
             log.info("the gateway listens on %s", where)
 
-        def _protocol(self) -> asyncio.Protocol:
-            factory: Any = self.config.http_protocol_class
+        def _protocol(self, config: uvicorn.Config) -> asyncio.Protocol:
+            factory: Any = config.http_protocol_class
             protocol: asyncio.Protocol = factory(
-                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
             )
             return protocol
 
-    config = uvicorn.Config(
-        gateway,
-        loop="uvloop",
-        ws="websockets-sansio",
-        ws_max_size=MAX_FRAME,
-        ws_ping_interval=PING_S,
-        ws_ping_timeout=PONG_S,
-        ws_per_message_deflate=False,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
-    )
+    options: dict[str, Any] = {
+        "interface": "asgi3",
+        "loop": "uvloop",
+        "ws": "websockets-sansio",
+        "ws_ping_interval": PING_S,
+        "ws_ping_timeout": PONG_S,
+        "ws_per_message_deflate": False,
+        "lifespan": "off",
+        "log_config": None,
+        "access_log": False,
+        "timeout_graceful_shutdown": 5,
+    }
+    config = uvicorn.Config(gateway, ws_max_size=MAX_FRAME, **options)
+    pages = uvicorn.Config(gateway.hub.browsers if gateway.hub else gateway, ws_max_size=MAX_KEYS, **options)
     config.load()
+    pages.load()
     config.ssl = tls.server_context()
     return Server(config)
 

@@ -16,10 +16,13 @@ from django.db import connection
 
 from agents import nudges, services
 from agents.models import agent_of_key
+from agents.streams import Hub
 from agents.tls import host_key
 from core.scope import acting, team_scope
 from pi_agent.frames import (
+    CONSOLES,
     OLDEST,
+    PORTS,
     PROTOCOL,
     Challenge,
     Error,
@@ -94,9 +97,11 @@ def _call(team_id: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.
 class Link:
     """One connection, from CHALLENGE to close."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, hub: Hub | None = None) -> None:
         self._receive_event = receive
         self._send_event = send
+        self._hub = hub
+        self.registered: asyncio.Event | None = None  # of links with serial ports
         self.team_id = self.agent_id = self.epoch = 0
         self._name = ""
         self._hello: Hello
@@ -204,6 +209,10 @@ class Link:
             await self._send(Error(code, sentence[:1000]).frame())
             await self._send_event({"type": "websocket.close", "code": 1008})
 
+    async def send(self, frame: Frame) -> None:
+        """Of the hub. Waits while the agent does not take what is on its way."""
+        await self._send(frame)
+
     async def _send(self, frame: Frame) -> None:
         await self._send_event({"type": "websocket.send", "bytes": frame.encode()})
 
@@ -221,6 +230,10 @@ class Link:
                 self._heard = None
 
     async def _take(self, frame: Frame) -> None:
+        if self._hub and (frame.stream == CONSOLES or frame.stream >= PORTS):
+            if answer := self._hub.receive(self, frame):
+                await self._send(answer)
+            return
         match frame.type:
             case Type.DATA:
                 self._inbox.append(frame)
@@ -242,6 +255,11 @@ class Link:
         port = await at_door(
             self.team_id, services.link_register, agent_id=self.agent_id, epoch=self.epoch, registration=registered
         )
+        if self.registered:
+            self.registered.set()
+        elif self._hub and self._hello.version > 3 and registered.ports:
+            self.registered = asyncio.Event()
+            self._start(self._hub.carry(self))
         await self._send(TunnelTerms(str(settings.SSH_HOST), settings.SSH_PORT, port, host_key()).frame())
 
     async def _refused(self, frame: Frame) -> None:

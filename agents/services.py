@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from agents.clones import clash_report
 from agents.models import SILENT_S, Agent, AgentStream, free_tunnel_port, lock_names
-from agents.streams import streams
+from agents.streams import on_ports, streams
 from core.live import publish
 from core.scope import current_team_id
 from pi_agent.frames import CONTROL, FrameError, Hello
@@ -181,6 +181,8 @@ def link_register(*, agent_id: int, epoch: int, registration: Registration) -> i
     if agent is None:
         raise StaleLink
     agent_register(agent=agent, registration=registration)
+    for told in on_ports:
+        told(agent, [port.name for port in registration.ports])
     return agent.tunnel_port or tunnel_port(agent_id=agent_id)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from agents.link import Link
     from agents.models import Agent
+    from pi_agent.frames import Frame
 
 
 class Stream(Protocol):
@@ -25,4 +27,25 @@ class Stream(Protocol):
         """The agent does not do this version, and says why."""
 
 
+class Hub(Protocol):
+    """What carries the serial ports' bytes, which never see the database. In the gateway's event loop."""
+
+    async def carry(self, link: Link) -> None:
+        """As long as the link is up; raises what is to end it."""
+
+    def receive(self, link: Link, frame: Frame) -> Frame | None:
+        """A frame of CONSOLES or of a port; the answer to it. Must not wait. Raises FrameError."""
+
+    async def browsers(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI application of the port that browsers come to."""
+
+    async def keep(self) -> None:
+        """For ever, beside all links."""
+
+
 streams: dict[int, Stream] = {}
+hub_makers: list[Callable[[], Hub]] = []
+# Called with the team in scope when an agent says over its link which ports it has (names).
+on_ports: list[Callable[[Agent, Sequence[str]], None]] = []
+# Called with the team in scope; {name of a serial port: id of its console}.
+consoles_of: list[Callable[[Agent], dict[str, int]]] = []

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from agents import clones, enrolment, legacy, services, tls
 from agents.forms import PiconForm, TokenForm
 from agents.models import Agent, EnrolmentToken, LegacyToken
+from agents.streams import consoles_of
 from core.listing import Column, Listing, as_rows
 from core.views import page
 from pi_agent import __version__
@@ -78,12 +79,13 @@ def agent(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         .filter(kind="agent", element__in=[f"agent:{pk}", clones.clash_element(pk)])
         .values("id", "title", "severity", "opened", "element")
     )
+    consoles = {name: console for of in consoles_of for name, console in of(shown).items()}
     context = {
         "section": "agents",
         "agent": shown,
         "now": timezone.now(),
         "interfaces": [{**each, "addresses": _marked(each.get("addresses", []))} for each in shown.interfaces],
-        "ports": _labelled(shown.ports),
+        "ports": [{**each, "console": consoles.get(each["name"])} for each in _labelled(shown.ports)],
         "behind": bool(shown.software) and shown.software != __version__,
         "version": __version__,
         "ssh": {

@@ -94,6 +94,7 @@ def _lab() -> NoReturn:
     state = home.folder("lab")
     agent = [sys.executable, "-m", "pi_agent", "run", "--link", f"unix:{home.data() / 'run' / 'gateway.sock'}"]
     agent += ["--key", str(state / "agent.key"), "--state", str(home.folder("agent"))]
+    os.environ["NETOPS_AGENT_PORTS_EXCLUDE"] = "*"  # the serial ports here are no router's
     topology = os.environ.get("NETOPS_LAB_TOPOLOGY")
     command = [sys.executable, "-m", "lab", "run", "--state", str(state), "--bgp", f"127.0.0.1:{home.port('bgp')}"]
     command += ["--topology", topology] if topology else []

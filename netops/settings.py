@@ -70,6 +70,12 @@ DATA = home.data()
 GATEWAY_HOST = os.environ.get("NETOPS_GATEWAY_HOST") or "127.0.0.1"
 GATEWAY_PORT = home.port("gateway")
 SSH_PORT = home.port("ssh")
+# Where browsers reach consoles at the gateway: behind a proxy, which sends /console/ there, as everything else.
+CONSOLE_PORT = home.port("console")
+CONSOLE_URL = os.environ.get("NETOPS_CONSOLE_URL", "").rstrip("/")
+CONSOLE_STORE = Path(os.environ.get("NETOPS_CONSOLE_STORE") or DATA / "consoles")
+# Bytes of a port's log; what is older is dropped.
+CONSOLE_KEEP = int(os.environ.get("NETOPS_CONSOLE_KEEP_MB") or 256) << 20
 SECRET_KEY = home.secret("secret_key")
 # The pepper of API token secrets: a stolen database alone does not open a door.
 TOKEN_PEPPER = home.secret("token_pepper")
@@ -122,6 +128,7 @@ INSTALLED_APPS = [
     "inventory",
     "agents",
     "probing",
+    "consoles",
     "lab",
     "netops",
     # Behind ours, whose templates come first.
@@ -266,7 +273,8 @@ CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
         "img-src": [SELF, "data:"],
-        "connect-src": [SELF],
+        # Without a proxy consoles have a port of their own.
+        "connect-src": [SELF, CONSOLE_URL or f"ws://*:{CONSOLE_PORT}"],
         "object-src": [NONE],
         "base-uri": [NONE],
         "form-action": [SELF],

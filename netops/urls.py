@@ -34,6 +34,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
                 path("", overview, name="overview"),
                 path("", include("inventory.urls")),
                 path("", include("agents.urls")),
+                path("", include("consoles.urls")),
                 path("", include("probing.urls")),
                 path("", include("ticketing.urls")),
                 path("team/", include("tenancy.team_urls")),

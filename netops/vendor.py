@@ -13,16 +13,21 @@ FILES = (
     "htmx.org/dist/htmx.min.js",
     "idiomorph/dist/idiomorph-ext.min.js",
     "cytoscape/dist/cytoscape.min.js",
+    "@xterm/xterm/css/xterm.css",
+    "@xterm/xterm/lib/xterm.js",
+    "@xterm/addon-fit/lib/addon-fit.js",
+    "@xterm/addon-search/lib/addon-search.js",
+    "@xterm/addon-web-links/lib/addon-web-links.js",
 )
 # Every icon that a template or a view names (tests/core/test_pages.py).
 ICONS = (
-    "alert-circle", "alert-triangle", "antenna", "arrow-back-up", "arrow-right", "broadcast", "building-community",
-    "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check", "circle-dashed",
-    "circle-x", "clock", "cpu", "device-desktop", "device-laptop", "download", "history", "key", "layout-dashboard",
-    "link",
+    "alert-circle", "alert-triangle", "antenna", "arrow-back-up", "arrow-right", "bolt", "broadcast",
+    "building-community", "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check",
+    "circle-dashed", "circle-x", "clock", "copy", "cpu", "device-desktop", "device-laptop", "download", "history",
+    "key", "layout-dashboard", "link",
     "list-details", "login", "logout", "mail", "mail-forward", "maximize", "moon", "pencil", "plug-connected",
-    "plug-x", "plus", "refresh", "route", "router", "search", "selector", "settings", "sun", "topology-star-3",
-    "trash", "unlink", "user-circle", "users", "x", "zoom-in", "zoom-out",
+    "plug-x", "plus", "refresh", "route", "router", "search", "selector", "settings", "sun", "terminal-2",
+    "topology-star-3", "trash", "unlink", "user-circle", "users", "x", "zoom-in", "zoom-out",
 )  # fmt: skip
 
 

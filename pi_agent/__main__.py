@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pi_agent.config import NO_LINK, PREFIX, Config, load, parse_pin, parse_sshd
+from pi_agent.consoles import Consoles
 from pi_agent.identity import Identity, IdentityError
 from pi_agent.link import Link, check_url
 from pi_agent.machine import Machine
@@ -194,6 +195,7 @@ async def _keep_link(url: str, pin: bytes | None, keys: Keys, config: Config, st
     spool = config.folder / "reports"
     outbox = Outbox.load(spool, QUEUE_LIMIT)
     tunnel = Tunnel(keys, parse_sshd(config.tunnel)) if config.tunnel else None
+    consoles = Consoles()
 
     def up(agent: str) -> None:
         keys.accepted()
@@ -206,16 +208,23 @@ async def _keep_link(url: str, pin: bytes | None, keys: Keys, config: Config, st
         outbox,
         pin=pin,
         on_tunnel=tunnel.tell if tunnel else None,
+        consoles=consoles,
         on_up=up,
         on_down=status.down,
         on_unknown=keys.refused,
         on_rotate=lambda: asyncio.get_running_loop().run_in_executor(None, _rotate_as_told, config),
     )
     prober = Prober(link.deliver)
+
+    def register(registration: Registration) -> None:
+        consoles.offer(registration.ports)
+        link.register(registration)
+
     try:
-        await _watch(config, status, link.register, link.run, *([tunnel.run] if tunnel else []))
+        await _watch(config, status, register, link.run, *([tunnel.run] if tunnel else []))
     finally:
         prober.close()
+        consoles.close()
         outbox.save(spool)
 
 

@@ -18,17 +18,23 @@ from typing import Any, ClassVar, Self
 
 from pi_agent.fields import U32, U64, Fields, FrameError
 
-__all__ = ["Challenge", "Error", "Frame", "FrameError", "Hello", "Type", "Welcome", "ack", "signed_message"]
+__all__ = ["Challenge", "Error", "Frame", "FrameError", "Hello", "Message", "Type", "Welcome", "ack", "signed_message"]
 
-PROTOCOL = 3
+PROTOCOL = 4
 OLDEST = 1
-"""Of the versions this code still speaks. 2 added REGISTER, REGISTERED, PING and PONG; 3 ROTATE."""
+"""Of the versions this code still speaks. 2 added REGISTER, REGISTERED, PING and PONG; 3 ROTATE; 4 the serial ports."""
 MAX_INTERFACES = 256
 MAX_ADDRESSES = 64
 """Of one interface."""
 MAX_FRAME = 1 << 20
 CONTROL = 0
 PROBING = 1
+CONSOLES = 2
+"""The server says there which serial ports to open (pi_agent/lines.py)."""
+PORTS = 1 << 16
+"""Streams from here on are serial ports. To the server: what the port gave, by the offset of its bytes, acknowledged
+when stored; an ACK that repeats the last one asks for all after it again. To the agent: what to write, the offset being
+the writer's fence."""
 
 _HEADER = struct.Struct("!BIQ")
 MAX_PAYLOAD = MAX_FRAME - _HEADER.size
@@ -50,6 +56,10 @@ class Type(enum.IntEnum):
     """The answer to REGISTER: what the server grants."""
     ROTATE = 11
     """The server wants this agent to take another key (pi_agent/rotation.py)."""
+    STATE = 12
+    """How a serial port is (PortState, pi_agent/lines.py), after each change and at the start of each link."""
+    BREAK = 13
+    """Send a break on a serial port; the offset is the writer's fence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,7 @@ def signed_message(nonce: bytes, key: bytes) -> bytes:
     return b"netops-link-1\0" + nonce + key
 
 
-class _Message:
+class Message:
     """A frame whose payload is one JSON object."""
 
     TYPE: ClassVar[Type]
@@ -113,7 +123,7 @@ class _Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Challenge(_Message):
+class Challenge(Message):
     TYPE = Type.CHALLENGE
     versions: tuple[int, int]
     nonce: bytes
@@ -130,7 +140,7 @@ class Challenge(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Hello(_Message):
+class Hello(Message):
     """`streams`: for each stream the oldest offset that the agent still holds (0 from a fresh agent)."""
 
     TYPE = Type.HELLO
@@ -187,7 +197,7 @@ def _addresses(fields: Fields) -> dict[str, list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome(_Message):
+class Welcome(Message):
     """`streams`: for each stream the next offset that the server expects. `window`: un-ACKed bytes in flight."""
 
     TYPE = Type.WELCOME
@@ -211,7 +221,7 @@ class Welcome(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class TunnelTerms(_Message):
+class TunnelTerms(Message):
     """Where an SSH tunnel may be opened: `port` on the loopback of `server`. `host_key`: as in OpenSSH's .pub."""
 
     TYPE = Type.REGISTERED
@@ -235,7 +245,7 @@ class TunnelTerms(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Error(_Message):
+class Error(Message):
     TYPE = Type.ERROR
     code: str
     message: str

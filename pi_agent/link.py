@@ -19,12 +19,15 @@ from websockets.exceptions import WebSocketException
 
 from pi_agent import __version__
 from pi_agent.addresses import interface_addresses
+from pi_agent.consoles import Consoles
 from pi_agent.frames import (
+    CONSOLES,
     CONTROL,
     MAX_ADDRESSES,
     MAX_FRAME,
     MAX_INTERFACES,
     OLDEST,
+    PORTS,
     PROBING,
     PROTOCOL,
     Challenge,
@@ -108,6 +111,7 @@ class Link:
         backoff: tuple[float, float] = BACKOFF,
         pin: bytes | None = None,
         on_tunnel: Callable[[TunnelTerms], None] | None = None,
+        consoles: Consoles | None = None,
         on_up: Callable[[str], None] = lambda _: None,
         on_down: Callable[[str], None] = lambda _: None,
         on_unknown: Callable[[], None] = lambda: None,
@@ -126,6 +130,7 @@ class Link:
         self._backoff = backoff
         self._pin = pin
         self._on_tunnel = on_tunnel
+        self._consoles = consoles
         self._on_up = on_up
         self._on_down = on_down
         self._on_unknown = on_unknown
@@ -210,6 +215,9 @@ class Link:
         senders = [asyncio.create_task(self._send_reports(socket_, welcome.window))]
         if welcome.version > 1:
             senders.append(asyncio.create_task(self._send_registrations(socket_)))
+        if welcome.version > 3 and self._consoles:
+            run = self._consoles.run(lambda frame: socket_.send(frame.encode()), welcome.window)
+            senders.append(asyncio.create_task(run))
         try:
             async for message in socket_:
                 await self._receive(socket_, Frame.decode(message))
@@ -257,9 +265,12 @@ class Link:
                     self._on_tunnel(terms)
             case Frame(Type.ERROR):
                 _expect_error(frame)
+            case Frame(stream=stream) if self._consoles and (stream == CONSOLES or stream >= PORTS):
+                if answer := self._consoles.receive(frame):
+                    await socket_.send(answer.encode())
             case Frame(Type.DATA):
-                answer = Error("stream", f"this agent has no stream {frame.stream}")
-                await socket_.send(answer.frame(frame.stream, frame.offset).encode())
+                error = Error("stream", f"this agent has no stream {frame.stream}")
+                await socket_.send(error.frame(frame.stream, frame.offset).encode())
             case _:
                 raise FrameError(f"a {frame.type.name} frame came out of turn")
 

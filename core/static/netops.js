@@ -3,7 +3,7 @@
   "use strict";
   const body = document.body;
   const team = body.dataset.team;
-  const TOPICS = ["topology", "paths", "incidents", "agents", "members"];
+  const TOPICS = ["topology", "paths", "incidents", "agents", "consoles", "members"];
   const POLL_MS = 10_000;
   const GATHER_MS = 100;
   const APART_MS = 1000;

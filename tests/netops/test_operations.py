@@ -12,7 +12,7 @@ import pytest
 from pi_agent.config import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("netops", "core", "tenancy", "ticketing", "inventory", "agents", "probing", "pi_agent", "lab")
+ROOMS = ("netops", "core", "tenancy", "ticketing", "inventory", "agents", "probing", "consoles", "pi_agent", "lab")
 # pi_agent/config.py puts their names together.
 PUT_TOGETHER = {"NETOPS_AGENT_CONFIG", *(f"NETOPS_AGENT_{name.upper()}" for name in NAMES)}
 _VARIABLE = re.compile(r"NETOPS_[A-Z_]*[A-Z]")

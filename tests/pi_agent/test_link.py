@@ -186,7 +186,7 @@ def test_the_servers_refusal_and_a_foreign_version_are_logged_in_its_words(caplo
     asyncio.run(
         scenario(Server("", refuse=Error("auth", "this key is not enrolled")), "this key is not enrolled (auth)")
     )
-    asyncio.run(scenario(Server("", versions=(3, 4)), "the server speaks versions 3 to 4, this agent 1 to 2"))
+    asyncio.run(scenario(Server("", versions=(5, 6)), "the server speaks versions 5 to 6, this agent 1 to 4"))
 
 
 def test_a_server_that_is_not_there_yet_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:

@@ -30,6 +30,7 @@ TRACKED = {
     "agents.agent",
     "agents.enrolmenttoken",
     "agents.legacytoken",
+    "consoles.consoleport",
     "inventory.device",
     "inventory.devicerole",
     "inventory.devicetype",
@@ -53,6 +54,7 @@ TRACKED = {
 UNTRACKED = {
     "agents.agentboot",
     "agents.agentstream",
+    "consoles.consoleticket",
     "inventory.halflink",
     "inventory.inventoryimport",
     "inventory.prefix",

@@ -1,0 +1,21 @@
+from django.apps import AppConfig
+
+
+class ConsolesConfig(AppConfig):
+    name = "consoles"
+
+    def ready(self) -> None:
+        from agents import streams
+        from consoles.panels import agent_consoles, device_consoles
+        from consoles.services import ports_told
+        from inventory.panels import device_panels
+
+        def hub() -> streams.Hub:
+            from consoles.hub import Hub  # only the gateway needs it
+
+            return Hub()
+
+        streams.hub_makers.append(hub)
+        streams.on_ports.append(ports_told)
+        streams.consoles_of.append(agent_consoles)
+        device_panels.append(device_consoles)

@@ -1,0 +1,29 @@
+"""What people type about a console port. Rules are in the services; this only parses."""
+
+from typing import Any
+
+from django import forms
+
+from consoles.models import ConsolePort
+from inventory.models import Device
+from pi_agent.lines import BAUDS, FLOWS, PARITIES
+
+_FLOW = {"none": "none", "rtscts": "RTS/CTS", "xonxoff": "XON/XOFF"}
+
+
+class PortForm(forms.Form):
+    title = forms.CharField(max_length=60, required=False, help_text="How it is called here; empty: as at the agent")
+    # Which there are is asked in the scope of a request.
+    device: "forms.ModelChoiceField[Device]" = forms.ModelChoiceField(
+        None, required=False, empty_label="None yet", help_text="Whose console it is"
+    )
+    baud = forms.TypedChoiceField(label="Speed", choices=[(each, f"{each} baud") for each in BAUDS], coerce=int)
+    parity = forms.ChoiceField(choices=[(each, each) for each in PARITIES])
+    flow = forms.ChoiceField(label="Flow control", choices=[(each, _FLOW[each]) for each in FLOWS])
+    notes = forms.CharField(max_length=2000, required=False, widget=forms.Textarea({"rows": 3}))
+
+    def __init__(self, data: Any, port: ConsolePort) -> None:
+        super().__init__(data, initial={name: getattr(port, name) for name in self.base_fields})
+        device = self.fields["device"]
+        assert isinstance(device, forms.ModelChoiceField)
+        device.queryset = Device.objects.order_by("name")

@@ -1,0 +1,58 @@
+"""Console ports, and the tickets by which a browser gets to one."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from agents.models import Agent
+from inventory.models import Device
+from pi_agent.frames import PORTS
+from pi_agent.lines import BAUDS, FLOWS, PARITIES
+from tenancy.audit import tracked
+from tenancy.models import TeamModel, User
+
+
+@tracked(fields=["title", "device", "baud", "parity", "flow", "notes"])
+class ConsolePort(TeamModel):
+    """A serial port of an agent, under the stable `name` that the agent gives it. `trouble`: one sentence of the
+    agent's, empty while the port is open; `tried` is whether it ever said how the port is.
+    """
+
+    agent = models.ForeignKey(
+        Agent, on_delete=models.CASCADE, related_name="consoles", db_constraint=False, db_index=False
+    )
+    name = models.CharField(max_length=255)
+    title = models.CharField(max_length=60, blank=True)
+    device = models.ForeignKey(
+        Device, on_delete=models.SET_NULL, null=True, blank=True, related_name="consoles", db_constraint=False
+    )
+    baud = models.PositiveIntegerField(default=9600, choices=[(each, str(each)) for each in BAUDS])
+    parity = models.CharField(max_length=10, default="none", choices=[(each, each) for each in PARITIES])
+    flow = models.CharField(max_length=10, default="none", choices=[(each, each) for each in FLOWS])
+    notes = models.TextField(max_length=2000, blank=True)
+    tried = models.BooleanField(default=False, editable=False)
+    trouble = models.CharField(max_length=255, blank=True, editable=False)
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "agent", "name"], name="consoleport_name")]
+
+    def __str__(self) -> str:
+        return self.title or self.name.rpartition("/")[2]
+
+    @property
+    def stream(self) -> int:
+        """Its number on the link."""
+        return PORTS + int(self.pk)
+
+
+class ConsoleTicket(TeamModel):
+    """Lets one browser of one user to one port, once, soon. Kept as a digest."""
+
+    digest = models.CharField(max_length=64)
+    port = models.ForeignKey(ConsolePort, on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    writes = models.BooleanField(default=False)
+    expires = models.DateTimeField()
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "digest"], name="consoleticket_digest")]

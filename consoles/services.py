@@ -1,0 +1,80 @@
+"""Every write on console ports."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from agents.models import Agent
+from consoles.models import ConsolePort, ConsoleTicket
+from core.live import publish, send_to
+from core.scope import current_team_id
+from tenancy.models import User
+
+TICKET_S = 30
+
+
+def ports_told(agent: Agent, names: Sequence[str]) -> None:
+    """An agent said which ports it has: each has a console from now on, and keeps it when it is unplugged."""
+    if not names:
+        return
+    known = set(ConsolePort.objects.filter(agent=agent).values_list("name", flat=True))
+    new = [name for name in names if name not in known]
+    ConsolePort.objects.bulk_create(ConsolePort(agent=agent, name=name) for name in new)
+    if new:
+        _changed(agent.pk)
+
+
+def port_update(*, port: ConsolePort, **values: Any) -> ConsolePort:
+    """Change what people decide: title, device, baud, parity, flow, notes. Raises ValidationError naming the field."""
+    assert set(values) <= {"title", "device", "baud", "parity", "flow", "notes"}
+    for name, value in values.items():
+        setattr(port, name, value)
+    port.full_clean(exclude=["agent", "team"])
+    port.save(update_fields=[*values])
+    _changed(port.agent_id)
+    return port
+
+
+def port_state(*, port_id: int, trouble: str) -> None:
+    """What the agent says of the port."""
+    changed = ConsolePort.objects.filter(pk=port_id).exclude(tried=True, trouble=trouble)
+    if changed.update(tried=True, trouble=trouble):
+        publish(current_team_id(), "consoles")
+
+
+def ticket_issue(*, port: ConsolePort, user: User, writes: bool) -> str:
+    """The secret by which this user's browser gets to the port within TICKET_S."""
+    now, secret = timezone.now(), secrets.token_urlsafe(32)
+    ConsoleTicket.objects.filter(expires__lt=now).delete()
+    expires = now + timedelta(seconds=TICKET_S)
+    ConsoleTicket.objects.create(digest=_digest(secret), port=port, user=user, writes=writes, expires=expires)
+    return secret
+
+
+def ticket_spend(*, port_id: int, user_id: int, secret: str) -> bool | None:
+    """Whether it lets write; None where it lets nowhere. In one statement: of two that come with it, one gets in."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'DELETE FROM "{ConsoleTicket._meta.db_table}" WHERE team_id = %s AND digest = %s AND port_id = %s'
+            " AND user_id = %s AND expires > clock_timestamp() RETURNING writes",
+            [current_team_id(), _digest(secret), port_id, user_id],
+        )
+        row = cursor.fetchone()
+    return bool(row[0]) if row else None
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _changed(agent_id: int) -> None:
+    """The gateway tells the agent, open pages look again."""
+    send_to(f"agent.{agent_id}", {"type": "consoles"})
+    publish(current_team_id(), "consoles")

@@ -1,0 +1,92 @@
+"""Pages of consoles: the list, one terminal, and how a port is set up."""
+
+from __future__ import annotations
+
+from typing import cast
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from consoles import services
+from consoles.forms import PortForm
+from consoles.models import ConsolePort
+from core.listing import Column, Listing
+from core.views import page
+from tenancy.access import needs
+from tenancy.forms import refused
+from tenancy.middleware import seat_of
+from tenancy.models import User
+from tenancy.roles import can
+
+COLUMNS = (
+    Column("Console", "name", "name"),
+    Column("State"),
+    Column("Device", "device", "device__name"),
+    Column("Agent", "agent", "agent__name"),
+    Column("Settings"),
+)
+_FIELDS = (
+    "id", "name", "title", "device_id", "device__name", "agent_id", "agent__name", "agent__online", "baud", "parity",
+    "flow", "tried", "trouble",
+)  # fmt: skip
+
+
+@require_safe
+@needs("console.read")
+def consoles(request: HttpRequest, slug: str) -> HttpResponse:
+    listing = Listing(request, COLUMNS, ("name", "title", "device__name", "agent__name"))
+    listing.fill(ConsolePort.objects.all(), *_FIELDS)
+    context = {"section": "consoles", "listing": listing}
+    return page(request, "consoles/consoles.html", context, "consoles/_consoles.html")
+
+
+@require_safe
+@needs("console.read")
+@never_cache
+def console(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    port = get_object_or_404(ConsolePort.objects.select_related("agent", "device"), pk=pk)
+    return render(request, "consoles/console.html", {"section": "consoles", "port": port})
+
+
+@require_POST
+@needs("console.read")
+@never_cache
+def ticket(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What a page sends as the first message of its socket, and where that is."""
+    port, seat = get_object_or_404(ConsolePort, pk=pk), seat_of(request)
+    writes = can(seat.role, "console.write")
+    secret = services.ticket_issue(port=port, user=cast(User, request.user), writes=writes)
+    return JsonResponse({"ticket": secret, "url": f"{_gateway(request)}/console/{seat.slug}/{port.pk}"})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("change")
+def setup(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    port = get_object_or_404(ConsolePort.objects.select_related("agent"), pk=pk)
+    shown = str(port)
+    form = PortForm(request.POST or None, port)
+    if form.is_valid():
+        try:
+            services.port_update(port=port, **form.cleaned_data)
+        except ValidationError as error:
+            refused(form, error)
+        else:
+            messages.success(request, f"{port} is set up.")
+            return redirect("console", seat_of(request).slug, pk)
+    return render(request, "consoles/setup.html", {"section": "consoles", "form": form, "port": port, "shown": shown})
+
+
+def _gateway(request: HttpRequest) -> str:
+    """Where this browser reaches the gateway: as configured, else through the proxy it came by, else at its port."""
+    if settings.CONSOLE_URL:
+        return str(settings.CONSOLE_URL)
+    if request.is_secure():
+        return f"wss://{request.get_host()}"
+    host = urlsplit(f"//{request.get_host()}").hostname or ""
+    return f"ws://{f'[{host}]' if ':' in host else host}:{settings.CONSOLE_PORT}"
