@@ -36,6 +36,12 @@ def test_every_role_has_its_service(role: str) -> None:
     assert f'command: ["run", "{role}"]' in COMPOSE
 
 
+def test_web_and_gateway_have_the_keys_that_agents_pin_in_common() -> None:
+    services = re.split(r"^  (?=\w+:$)", COMPOSE, flags=re.M)
+    sharing = [service.partition(":")[0] for service in services if "data:/data" in service]
+    assert sharing == ["web", "gateway"]
+
+
 def test_every_variable_is_one_that_the_code_reads() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "netops").glob("*.py"))
     for name in re.findall(r"^\s+NETOPS_(\w+):", COMPOSE, re.M):
