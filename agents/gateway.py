@@ -220,6 +220,8 @@ def _server(unix: socket.socket, ssh: socket.socket, browsers: socket.socket, wh
         "ws_ping_interval": PING_S,
         "ws_ping_timeout": PONG_S,
         "ws_per_message_deflate": False,
+        # Who asks is said by core/client.py, and a frame less for each link.
+        "proxy_headers": False,
         "lifespan": "off",
         "log_config": None,
         "access_log": False,
