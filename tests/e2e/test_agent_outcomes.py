@@ -56,6 +56,10 @@ class Field:
     def _dead(self, machine: Machine) -> str:
         return f"Agent {self.names[machine]} is dead"
 
+    def open(self, machine: Machine) -> list[str]:
+        rows = self.netops.open_incidents()
+        return [row["title"] for row in rows if row["title"].endswith(self._quoted(machine))]
+
     def resolved(self) -> bool:
         titles = [row["title"] for row in self.netops.open_incidents()]
         return not [title for title in titles for each in self.names.values() if each in title]
@@ -115,6 +119,7 @@ def test_whatever_befalls_an_agent_comes_out_as_it_should(field: Field, tmp_path
         field.lines[1].cut()
         _loses_its_line_for_a_moment(field, table)
         _is_copied(field, table, tmp_path)
+        _is_kept(field, table)
         _is_put_out(field, table)
         _was_cut_off_for_long(field, table)
     finally:
@@ -195,10 +200,23 @@ def _is_copied(field: Field, table: Table, folder: Path) -> None:
         assert field.incidents(field.one) == [f"Two machines use the key of agent {field.names[field.one]}"]
 
 
-def _is_put_out(field: Field, table: Table) -> None:
+def _is_kept(field: Field, table: Table) -> None:
+    one = field.one
     with table.row(
-        "revoke", "the link is cut within a second, neither link nor report is let in, the incident is over"
+        "keep the one that is connected", "it takes another key by itself, the copy is not let in, the incident is over"
     ):
+        since, copied = one.up(), Identity.load(one.state / "agent.key").public
+        field.do(one, "keep")
+        wait_for("another key", lambda: field.agent(one).get("public_key") != copied.hex(), 60)
+        one.up(after=since)
+        field.is_(one, "online")
+        wait_for("the copy to be refused", lambda: field.clone and "not enrolled" in field.clone.status.error, 60)
+        assert field.agent(one)["public_key"] == Identity.load(one.state / "agent.key").public.hex()
+        wait_for("the incident to resolve", lambda: not field.open(one), 60)
+
+
+def _is_put_out(field: Field, table: Table) -> None:
+    with table.row("revoke", "the link is cut within a second, neither link nor report is let in"):
         began = time.monotonic()
         field.do(field.one, "revoke")
         wait_for("the link to be cut", lambda: field.one.status.since is None, 30)
