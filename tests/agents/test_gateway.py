@@ -19,6 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agents import tls
+from agents.enrolment import agent_revoke
 from agents.models import Agent, AgentStream
 from agents.services import StaleLink, agent_create, link_open, links_beat, stream_receive
 from core.live import send_to
@@ -297,6 +298,27 @@ def test_another_gateways_newer_link_ends_this_one(
 
     asyncio.run(scenario())
     assert stored(team) == []
+
+
+def test_revoking_ends_the_link_and_lets_the_key_in_no_more(
+    gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity
+) -> None:
+    def put_out() -> None:
+        with team_scope(team.pk):
+            agent_revoke(agent=Agent.objects.get())
+
+    async def scenario() -> None:
+        async with raw() as link, asyncio.timeout(HANG):
+            await welcomed(link, identity)
+            await asyncio.to_thread(put_out)
+            assert Error.parse(Frame.decode(await link.recv())).code == "replaced"
+            with pytest.raises(ConnectionClosed):
+                await link.recv()
+        async with raw() as again, asyncio.timeout(HANG):
+            await answer(again, identity)
+            assert Error.parse(Frame.decode(await again.recv())).code == "auth"
+
+    asyncio.run(scenario())
 
 
 def test_a_stale_epoch_writes_nothing(scope: Team, agent: Agent, identity: Identity) -> None:
