@@ -31,7 +31,9 @@ class Agent:
         """Raises OSError if the command cannot be run at all."""
         parent = os.getpid()
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, preexec_fn=lambda: adopt_child(self._namespace_fd, parent)
+            self._command,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: adopt_child(self._namespace_fd, self.node, parent),
         )
         self._started = self._loop.time()
         pidfd = os.pidfd_open(self._process.pid)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.netlink import Rtnetlink
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWUTS = 0x10000000, 0x40000000, 0x04000000
 PR_SET_PDEATHSIG = 1
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 MTU = 9000
@@ -93,11 +93,13 @@ class Namespace:
         _call("setns", self.fd, CLONE_NEWNET)
 
 
-def adopt_child(namespace_fd: int, parent: int) -> None:
-    """In a fresh child: move into the namespace and make the kernel kill us when ``parent`` dies."""
+def adopt_child(namespace_fd: int, hostname: str, parent: int) -> None:
+    """In a fresh child: be a machine of that name in the namespace, which the kernel kills when ``parent`` dies."""
     import signal
 
     _call("setns", namespace_fd, CLONE_NEWNET)
+    _call("unshare", CLONE_NEWUTS)
+    socket.sethostname(hostname)
     _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,15 +1,16 @@
 """The demo team: the lab's route reflector as its source, the agent in dev1, one campaign, one e-mail desk."""
 
 import os
+import time
 from pathlib import Path
 
 from allauth.account.models import EmailAddress
 
 from agents.enrolment import enrolment_token_create, join_token
 from agents.models import Agent
-from agents.services import agent_create
+from agents.services import agent_update
 from core.scope import team_scope
-from inventory.models import TopologySource
+from inventory.models import Endpoint, TopologySource
 from inventory.services import endpoint_set, source_create
 from lab.topology import Topology, TopologyError, load
 from netops import home
@@ -22,6 +23,7 @@ from ticketing.models import Desk
 from ticketing.services import desk_create
 
 VANTAGE = os.environ.get("NETOPS_LAB_VANTAGE") or "dev1"
+AGAIN_S = 0.5
 
 
 def load_demo() -> None:
@@ -32,8 +34,6 @@ def load_demo() -> None:
         EmailAddress.objects.filter(user=user).update(verified=True)
         member_set(team=team, user=user, role="owner")
     topology = _topology()
-    key = home.folder("lab") / "agent.key"
-    identity = Identity.load(key) if key.exists() else Identity.create(key)
     with team_scope(team.pk):
         if not TopologySource.objects.exists():
             source_create(name="Lab route reflector", host="127.0.0.1", port=home.port("bgp"))
@@ -49,26 +49,47 @@ def load_demo() -> None:
                     "security": "none",
                 },
             )
-        _join_token()
-        endpoints = {end.name: endpoint_set(name=end.name, address=str(end.address.ip)) for end in topology.endpoints}
-        if not Agent.objects.filter(name=VANTAGE).exists() and VANTAGE in endpoints:
-            agent = agent_create(name=VANTAGE, public_key=identity.public.hex(), address=endpoints[VANTAGE].address)
-            targets = [endpoint for name, endpoint in endpoints.items() if name != VANTAGE]
-            if targets and not Campaign.objects.exists():
-                campaign_create(
-                    name=f"{VANTAGE} to {', '.join(target.name for target in targets)}",
-                    agent=agent,
-                    targets=targets,
-                    policy=Campaign.Policy.ALL,
-                )
+        for end in topology.endpoints:
+            endpoint_set(name=end.name, address=str(end.address.ip))
+        if _vantage() is None:
+            (home.folder("agent") / "enrolled.json").unlink(missing_ok=True)
+            _join_token(VANTAGE, home.folder("lab"))
+        if not (home.folder("pi") / "agent" / "enrolled.json").exists():
+            _join_token("The machine with consoles", home.folder("pi"))
 
 
-def _join_token() -> None:
-    """For the demo's second agent (lab/pi.py), until it has spent one."""
-    state = home.folder("pi")
-    if not (state / "agent" / "enrolled.json").exists():
-        _, secret = enrolment_token_create(name="The demo's machine with consoles")
-        home.write_private(state / "join-token", join_token(secret))
+def load_campaign() -> int:
+    """Waits until the agent in the lab has enrolled, and has it probe the other end points. An exit status."""
+    team = Team.objects.get(slug="demo")
+    while True:
+        with team_scope(team.pk):
+            if agent := _vantage():
+                _probe_the_others(agent)
+                return 0
+        time.sleep(AGAIN_S)
+
+
+def _probe_the_others(agent: Agent) -> None:
+    ends = {end.name: end for end in Endpoint.objects.filter(name__in=[end.name for end in _topology().endpoints])}
+    here = ends.pop(VANTAGE, None)
+    if here and agent.address is None:
+        agent_update(agent=agent, address=here.address)
+    if here and ends and not Campaign.objects.exists():
+        campaign_create(
+            name=f"{VANTAGE} to {', '.join(ends)}", agent=agent, targets=[*ends.values()], policy=Campaign.Policy.ALL
+        )
+
+
+def _vantage() -> Agent | None:
+    """Whoever holds the key of the agent in the lab."""
+    key = home.folder("lab") / "agent.key"
+    return Agent.objects.filter(public_key=Identity.load(key).public.hex()).first() if key.exists() else None
+
+
+def _join_token(name: str, state: Path) -> None:
+    """For an agent of the demo, until it has spent one."""
+    _, secret = enrolment_token_create(name=name)
+    home.write_private(state / "join-token", join_token(secret))
 
 
 def _topology() -> Topology:

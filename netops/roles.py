@@ -92,8 +92,9 @@ def _listener() -> int:
 def _lab() -> NoReturn:
     """The lab with the demo's agent in dev1."""
     state = home.folder("lab")
-    agent = [sys.executable, "-m", "pi_agent", "run", "--link", f"unix:{home.data() / 'run' / 'gateway.sock'}"]
-    agent += ["--key", str(state / "agent.key"), "--state", str(home.folder("agent"))]
+    agent = [sys.executable, "-m", "lab.vantage", "--server", f"unix:{home.data() / 'run' / 'gateway.sock'}"]
+    agent += ["--token", str(state / "join-token"), "--key", str(state / "agent.key")]
+    agent += ["--state", str(home.folder("agent"))]
     os.environ["NETOPS_AGENT_PORTS_EXCLUDE"] = "*"  # the serial ports here are no router's
     topology = os.environ.get("NETOPS_LAB_TOPOLOGY")
     command = [sys.executable, "-m", "lab", "run", "--state", str(state), "--bgp", f"127.0.0.1:{home.port('bgp')}"]

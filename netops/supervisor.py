@@ -137,6 +137,8 @@ def crew(arguments: list[str]) -> int:
         family.add(Fork(name, FUNCTIONS[name]))
     for name in ("mail", "lab", "pi") if demo else ():
         family.add(Program(name, [sys.executable, MANAGE, "run", name]))
+    if demo:
+        family.add(Fork("demo", _campaign, once=True))
     while not family.stopping.is_set():
         family.turn()
     family.stop(family.children)
@@ -155,6 +157,14 @@ def preload() -> None:
 
     gc.collect()
     gc.freeze()
+
+
+def _campaign() -> int:
+    from core.scope import at_the_command_line
+    from netops.demo import load_campaign
+
+    with at_the_command_line():
+        return load_campaign()
 
 
 def _setup(family: Family, *, demo: bool) -> int:

@@ -79,6 +79,19 @@ def test_the_eight_paths_in_api_and_command(netops: Installation) -> None:
     assert sorted(line for line in printed.splitlines() if line.startswith("dev1 ")) == expected
 
 
+def _agents(netops: Installation) -> list[str]:
+    return sorted(str(agent["name"]) for agent in netops.results("/api/agents/agents/?limit=100"))
+
+
+def test_both_agents_were_enrolled_by_the_program_itself(netops: Installation) -> None:
+    for state, token in (("agent", "lab/join-token"), ("pi/agent", "pi/join-token")):
+        enrolled = json.loads((netops.data / state / "enrolled.json").read_text())
+        assert enrolled["agent"] in _agents(netops)
+        assert not (netops.data / token).exists()
+    (vantage,) = [agent for agent in netops.results("/api/agents/agents/") if agent["name"] == "dev1"]
+    assert (vantage["hostname"], vantage["address"]) == ("dev1", "20.0.0.2")
+
+
 VICTIMS = [
     "netops: web",
     "netops: gateway",
@@ -98,6 +111,7 @@ def test_a_killed_process_comes_back_and_nothing_is_wrong(netops: Installation, 
     def alive() -> list[int]:
         return [pid for pid, command in netops.processes().items() if re.search(victim, command)]
 
+    agents = _agents(netops)
     pids = wait_for("the process", alive, 60)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -111,6 +125,7 @@ def test_a_killed_process_comes_back_and_nothing_is_wrong(netops: Installation, 
         return bool(heard) and min(heard) > back
 
     wait_for("results and topology newer than the kill", fresh, 150)
+    assert _agents(netops) == agents
     netops.settle(150)
 
 
