@@ -106,6 +106,9 @@ def ask(client: Client, method: str, url: str, body: Any = None, token: str = ""
     return found
 
 
+VARYING = ("Content-Length", "X-Request-ID", "Expires", "Date")
+
+
 def told(answer: HttpResponse, *ids: Any) -> tuple[int, dict[str, str], str]:
     """All that a caller can see of an answer, with the ids asked for and what is random made alike."""
 
@@ -114,9 +117,9 @@ def told(answer: HttpResponse, *ids: Any) -> tuple[int, dict[str, str], str]:
             text = re.sub(rf"(?<![0-9A-Za-z]){re.escape(str(each))}(?![0-9A-Za-z])", "ID", text)
         return text
 
-    random = re.compile(r'(name="csrfmiddlewaretoken" value="|nonce="|X-CSRFToken": "|data-ago>)[^"<]+')
-    own = ("Content-Length", "X-Request-ID", "Expires", "Date")
-    headers = {name: plain(value) for name, value in answer.items() if name not in own}
+    own = r'name="csrfmiddlewaretoken" value="|nonce="|X-CSRFToken": "|data-ago>|Expires in">|Expires in</dt><dd>'
+    random = re.compile(f'({own})[^"<]+')
+    headers = {name: plain(value) for name, value in answer.items() if name not in VARYING}
     if cookie := answer.cookies.get("messages"):
         said = CookieStorage(HttpRequest())._decode(cookie.value) or []  # type: ignore[attr-defined]
         headers["messages"] = " ".join(str(each) for each in said)
