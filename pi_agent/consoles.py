@@ -84,7 +84,7 @@ class Consoles:
             if port.live and port.untold and port.tty.trouble is not None:
                 port.untold = False
                 return PortState(port.tty.trouble).frame(port.stream)
-        for _ in self._turns:
+        for _ in range(len(self._turns)):
             port = self._turns[0]
             self._turns.rotate(-1)
             if port.live and (item := port.backlog.take(CHUNK, window)):
