@@ -92,6 +92,10 @@ class Agents(Resource):
         agent_delete(agent=row)
 
 
+def _maker(request: Request) -> User | None:
+    return User.objects.filter(pk=seat_of(request).user_id or 0).first()
+
+
 class EnrolmentTokenRow(Row):
     class Meta:
         model = EnrolmentToken
@@ -113,8 +117,7 @@ class EnrolmentTokens(Resource):
 
     @staticmethod
     def create(request: Request, **values: Any) -> EnrolmentToken:
-        maker = User.objects.filter(pk=seat_of(request).user_id or 0).first()
-        token, secret = enrolment_token_create(created_by=maker, **values)
+        token, secret = enrolment_token_create(created_by=_maker(request), **values)
         token.shown_once = {"token": join_token(secret)}  # type: ignore[attr-defined]
         return token
 
@@ -144,8 +147,7 @@ class PiconTokens(Resource):
 
     @staticmethod
     def create(request: Request, **values: Any) -> LegacyToken:
-        maker = User.objects.filter(pk=seat_of(request).user_id or 0).first()
-        token, secret = legacy_token_create(created_by=maker, **values)
+        token, secret = legacy_token_create(created_by=_maker(request), **values)
         token.shown_once = {"endpoint": endpoint(secret)}  # type: ignore[attr-defined]
         return token
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from agents.clones import clash_clear
 from agents.hooks import needed_for
 from agents.models import Agent, AgentBoot, EnrolmentToken, enrolment_token_of, lock_names
+from agents.nudges import group
 from agents.services import KEY_TAKEN, agent_register, insert
 from agents.tls import pin
 from agents.watch import SOURCE
@@ -132,7 +133,7 @@ def agent_revoke(*, agent: Agent) -> Agent:
         state=Agent.State.REVOKED, online=False, epoch=F("epoch") + 1, tunnel_port=None
     )
     clash_clear(agent=agent, reason="The agent was put out")
-    send_to(f"agent.{agent.pk}", {"type": "revoked"})
+    send_to(group(agent.pk), {"type": "revoked"})
     publish(current_team_id(), "agents")
     agent.refresh_from_db()
     return agent
@@ -151,7 +152,7 @@ def agent_delete(*, agent: Agent) -> None:
         raise ValidationError({"agent": needed})
     for element in (f"agent:{agent.pk}", f"agent:{agent.pk}:key"):
         incident_clear(kind="agent", element=element, source=SOURCE, reason="The agent was removed")
-    send_to(f"agent.{agent.pk}", {"type": "removed"})
+    send_to(group(agent.pk), {"type": "removed"})
     agent.delete()
     publish(current_team_id(), "agents")
 
@@ -172,5 +173,5 @@ def agent_key_rotate(*, agent: Agent, key: bytes, signature: bytes) -> None:
     AgentBoot.objects.filter(agent=agent).delete()  # they were signed with the old key
     if kept:
         clash_clear(agent=agent, reason="The machine that was kept has a key of its own now")
-    send_to(f"agent.{agent.pk}", {"type": "rotated"})
+    send_to(group(agent.pk), {"type": "rotated"})
     publish(current_team_id(), "agents")

@@ -1,12 +1,16 @@
-"""What higher rooms keep an agent for; they add themselves in AppConfig.ready."""
+"""Where higher rooms add themselves in AppConfig.ready; each is called with the agent's team in scope."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents.models import Agent
 
 needed_for: list[Callable[[Agent], list[str]]] = []
-"""Called with the agent's team in scope; each sentence says what must go before the agent can be removed."""
+"""Each sentence says what must go before the agent can be removed."""
+on_ports: list[Callable[[Agent, Sequence[str]], None]] = []
+"""It said over its link which ports it has (names)."""
+consoles_of: list[Callable[[Agent], dict[str, int]]] = []
+"""{name of a serial port: id of its console}."""

@@ -15,8 +15,9 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from agents.clones import clash_report
+from agents.hooks import on_ports
 from agents.models import SILENT_S, Agent, AgentStream, free_tunnel_port, lock_names
-from agents.streams import on_ports, streams
+from agents.streams import streams
 from core.live import publish
 from core.scope import current_team_id
 from pi_agent.frames import CONTROL, FrameError, Hello

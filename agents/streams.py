@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -45,7 +45,3 @@ class Hub(Protocol):
 
 streams: dict[int, Stream] = {}
 hub_makers: list[Callable[[], Hub]] = []
-# Called with the team in scope when an agent says over its link which ports it has (names).
-on_ports: list[Callable[[Agent, Sequence[str]], None]] = []
-# Called with the team in scope; {name of a serial port: id of its console}.
-consoles_of: list[Callable[[Agent], dict[str, int]]] = []

@@ -19,8 +19,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from agents import clones, enrolment, legacy, services, tls
 from agents.forms import PiconForm, TokenForm
+from agents.hooks import consoles_of
 from agents.models import Agent, EnrolmentToken, LegacyToken
-from agents.streams import consoles_of
 from core.listing import Column, Listing, as_rows
 from core.views import page
 from pi_agent import __version__

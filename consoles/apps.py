@@ -5,7 +5,7 @@ class ConsolesConfig(AppConfig):
     name = "consoles"
 
     def ready(self) -> None:
-        from agents import streams
+        from agents import hooks, streams
         from consoles.panels import agent_consoles, device_consoles
         from consoles.services import ports_told
         from inventory.panels import device_panels
@@ -16,6 +16,6 @@ class ConsolesConfig(AppConfig):
             return Hub()
 
         streams.hub_makers.append(hub)
-        streams.on_ports.append(ports_told)
-        streams.consoles_of.append(agent_consoles)
+        hooks.on_ports.append(ports_told)
+        hooks.consoles_of.append(agent_consoles)
         device_panels.append(device_consoles)

@@ -6,7 +6,6 @@ from django.db import models
 
 from agents.models import Agent
 from inventory.models import Device
-from pi_agent.frames import PORTS
 from pi_agent.lines import BAUDS, FLOWS, PARITIES
 from tenancy.audit import tracked
 from tenancy.models import TeamModel, User
@@ -38,11 +37,6 @@ class ConsolePort(TeamModel):
 
     def __str__(self) -> str:
         return self.title or self.name.rpartition("/")[2]
-
-    @property
-    def stream(self) -> int:
-        """Its number on the link."""
-        return PORTS + int(self.pk)
 
 
 class ConsoleTicket(TeamModel):

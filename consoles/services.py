@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agents.models import Agent
+from agents.nudges import group
 from consoles.models import ConsolePort, ConsoleTicket
 from core.live import publish, send_to
 from core.scope import current_team_id
@@ -76,5 +77,5 @@ def _digest(secret: str) -> str:
 
 def _changed(agent_id: int) -> None:
     """The gateway tells the agent, open pages look again."""
-    send_to(f"agent.{agent_id}", {"type": "consoles"})
+    send_to(group(agent_id), {"type": "consoles"})
     publish(current_team_id(), "consoles")

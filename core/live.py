@@ -44,7 +44,7 @@ def send_to(name: str, message: dict[str, str]) -> None:
 
         layer = get_channel_layer()
         assert layer is not None
-        # By the layer's own group_send it were a loop and a connection each time: 10 ms instead of a fraction of one.
+        # The layer's own group_send would be a loop and a connection each time: 10 ms instead of a fraction of one.
         try:
             _valkey().publish(channel(name), layer.serialize(message))
         except (redis.RedisError, OSError) as error:

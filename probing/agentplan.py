@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agents.models import Agent
+from agents.nudges import group
 from core.live import send_to
 from inventory.models import Device, HalfLink
 from pi_agent.prober.plan import MAX_RATE
@@ -50,7 +51,7 @@ def agent_plan_build(*, agent: Agent) -> dict[int, list[str]]:
         row.version += 1
         row.plan = {"version": row.version, **said}
         row.save()
-        send_to(f"agent.{agent.pk}", {"type": "plan"})
+        send_to(group(agent.pk), {"type": "plan"})
     return notes
 
 
