@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ from pi_agent.link import Link, boot_id
 from pi_agent.outbox import Outbox
 from tenancy.models import Team
 from tests.agents.programs import Program
+from tests.links import kept_up
 
 HANG = 30.0
 SERVER = settings.GATEWAY_URL.replace("wss:", "https:").removesuffix("/link")
@@ -157,14 +158,8 @@ async def linked(
 ) -> AsyncIterator[Link]:
     """The agent's own link, running."""
     link = Link(f"unix:{socket_path()}", identity, on_plan, Outbox(4 << 20), BACKOFF, on_tunnel=on_tunnel)
-    task = asyncio.create_task(link.run())
-    try:
+    async with kept_up(link):
         yield link
-        assert not task.done(), "the link gave up"
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @asynccontextmanager

@@ -38,6 +38,7 @@ from tests.agents.conftest import (  # noqa: F401  (fixtures)
     until,
     wait_for,
 )
+from tests.links import kept_up
 
 ORIGIN = "http://localhost"
 
@@ -144,14 +145,10 @@ async def agent_with(identity: Identity, *devices: Device, limit: int = 4 << 20)
     registration = Machine(Wanted(exclude=("*",), extra=tuple(str(each.link) for each in devices))).registration()
     consoles.offer(registration.ports)
     link.register(registration)
-    task = asyncio.create_task(link.run())
     try:
-        yield link
-        assert not task.done(), "the link gave up"
+        async with kept_up(link):
+            yield link
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         consoles.close()
 
 

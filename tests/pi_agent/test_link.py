@@ -17,6 +17,7 @@ from pi_agent.frames import PROBING, Error, Frame, FrameError, Type, Welcome, ac
 from pi_agent.identity import Identity
 from pi_agent.link import Link, boot_id, check_url
 from pi_agent.outbox import Outbox
+from tests.links import kept_up
 from tests.pi_agent.server import Fate, Server, running, until
 
 IDENTITY = Identity(Ed25519PrivateKey.generate())
@@ -32,14 +33,8 @@ async def linked(
     server: Server, on_plan: Callable[[bytes], None] = no_plan, limit: int = 1 << 20
 ) -> AsyncIterator[Link]:
     link = Link(f"unix:{server.path}", IDENTITY, on_plan, Outbox(limit), BACKOFF)
-    task = asyncio.create_task(link.run())
-    try:
+    async with kept_up(link):
         yield link
-        assert not task.done(), "the link gave up"
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 fates = st.builds(Fate, cut_after=st.integers(0, 20), ack_every=st.sampled_from([1, 1, 3, 1000]))
