@@ -62,6 +62,14 @@ def main() -> None:
                 agents.stdin.close()
         gateway.terminate()
         gateway.wait(30)
+    told(rows, percent, hourly_kb, linked_s, reconnect_s)
+
+
+def told(
+    rows: list[tuple[str, int, int]], percent: float, hourly_kb: float, linked_s: float, reconnect_s: float
+) -> None:
+    """`rows`: before any link, with few, with all, and with all again; (what, links, PSS in kB) each."""
+    few, count = rows[1][1], rows[2][1]
     each = (rows[2][2] - rows[1][2]) / (count - few)
     fixed_mb = (rows[1][2] - few * each - rows[0][2]) / 1024
     table(("gateway", "links", "PSS kB"), rows)
