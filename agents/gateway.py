@@ -36,6 +36,20 @@ BEAT_S = 5.0
 _FIX = "stop what uses it (another netops?) or set NETOPS_PORT to a free range."
 MAX_KEYS = 64 << 10
 """Bytes of one message that a browser may send."""
+OPTIONS: dict[str, Any] = {
+    "interface": "asgi3",
+    "loop": "uvloop",
+    "ws": "websockets-sansio",
+    "ws_ping_interval": PING_S,
+    "ws_ping_timeout": PONG_S,
+    "ws_per_message_deflate": False,
+    # Who asks is said by core/client.py, and a frame less for each link.
+    "proxy_headers": False,
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "timeout_graceful_shutdown": 5,
+}
 PROVE_S = 5.0
 """Within this time an older link has to answer, or a link of another boot takes its place."""
 
@@ -213,22 +227,8 @@ def _server(unix: socket.socket, ssh: socket.socket, browsers: socket.socket, wh
             )
             return protocol
 
-    options: dict[str, Any] = {
-        "interface": "asgi3",
-        "loop": "uvloop",
-        "ws": "websockets-sansio",
-        "ws_ping_interval": PING_S,
-        "ws_ping_timeout": PONG_S,
-        "ws_per_message_deflate": False,
-        # Who asks is said by core/client.py, and a frame less for each link.
-        "proxy_headers": False,
-        "lifespan": "off",
-        "log_config": None,
-        "access_log": False,
-        "timeout_graceful_shutdown": 5,
-    }
-    config = uvicorn.Config(gateway, ws_max_size=MAX_FRAME, **options)
-    pages = uvicorn.Config(gateway.hub.browsers if gateway.hub else gateway, ws_max_size=MAX_KEYS, **options)
+    config = uvicorn.Config(gateway, ws_max_size=MAX_FRAME, **OPTIONS)
+    pages = uvicorn.Config(gateway.hub.browsers if gateway.hub else gateway, ws_max_size=MAX_KEYS, **OPTIONS)
     config.load()
     pages.load()
     config.ssl = tls.server_context()

@@ -12,16 +12,15 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
-from channels.auth import AuthMiddlewareStack, get_user
 from channels.layers import get_channel_layer
 from channels.routing import URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
-from django.conf import settings
+from channels.sessions import SessionMiddlewareStack
 from django.db import connection
 from django.urls import path
+from redis import RedisError
 
 from consoles import services
 from consoles.hub import Hub, Port
@@ -31,6 +30,7 @@ from core.scope import acting, team_scope
 from pi_agent.frames import Frame, Type
 from tenancy.models import Seat
 from tenancy.roles import can
+from tenancy.sockets import socket_seat
 
 TICKET_S = 15.0
 """For the first message to come."""
@@ -183,16 +183,12 @@ class Viewer:
                             self._recheck.set()
                 finally:
                     await layer.group_discard(name, channel)
-            except Exception:
+            except (RedisError, OSError):
                 await asyncio.sleep(RECHECK_S)
 
     async def _find_seat(self) -> Seat | None:
-        """As the database has it now, for the session as it is now."""
-        store = import_module(settings.SESSION_ENGINE).SessionStore
-        user = await get_user({"session": store(self._scope["session"].session_key)})
-        slug = self._scope["url_route"]["kwargs"]["slug"]
-        seats = await _in_thread(None, Seat.of_user, user.pk or 0)
-        return next((seat for seat in seats if seat.slug == slug and can(seat.role, "console.read")), None)
+        seat = await socket_seat(self._scope)
+        return seat if seat and can(seat.role, "console.read") else None
 
     def _pk(self) -> int:
         return int(self._scope["url_route"]["kwargs"]["pk"])
@@ -214,7 +210,7 @@ def application(hub: Hub) -> Any:
         await Viewer(hub, scope, receive, send).serve()
 
     router: Any = URLRouter([path("console/<slug:slug>/<int:pk>", console)])  # type: ignore[arg-type]
-    sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(router))
+    sockets = AllowedHostsOriginValidator(SessionMiddlewareStack(router))
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
@@ -238,13 +234,11 @@ def _read(event: dict[str, Any]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-async def _in_thread(seat: Seat | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _in_thread(seat: Seat, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `work` for whoever has the seat, in one transaction of the team; the pooled connection is given back."""
 
     def call() -> T:
         try:
-            if seat is None:
-                return work(*args, **kwargs)
             with acting(door="page", user=seat.user_id), team_scope(seat.team_id):
                 return work(*args, **kwargs)
         finally:

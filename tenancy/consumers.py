@@ -2,17 +2,14 @@
 
 import asyncio
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
-from channels.auth import get_user
-from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
-from django.conf import settings
 from django.db import OperationalError
 
 from core.live import group
 from tenancy.models import Seat
+from tenancy.sockets import socket_seat
 
 # A nudge may get lost: whoever lost the seat or the session is out within this time.
 RECHECK_S = 50.0
@@ -60,7 +57,7 @@ class TeamEvents(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def _seat_or_close(self) -> Seat | None:
         try:
-            seat, code = await self._seat(), 4404
+            seat, code = await socket_seat(self.scope), 4404
         except OperationalError:
             seat, code = None, 1013
         if not self.name:
@@ -69,11 +66,3 @@ class TeamEvents(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if seat is None:
             await self.close(code)
         return seat
-
-    async def _seat(self) -> Seat | None:
-        """The seat as the database has it now, for the session as it is now."""
-        store = import_module(settings.SESSION_ENGINE).SessionStore
-        user = await get_user({"session": store(self.scope["session"].session_key)})
-        seats = await database_sync_to_async(Seat.of_user)(user.pk or 0)
-        slug = self.scope["url_route"]["kwargs"]["slug"]
-        return next((seat for seat in seats if seat.slug == slug), None)
