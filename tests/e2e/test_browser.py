@@ -18,7 +18,7 @@ REFRESHED = f"""new Promise((done) => {{
 }}).then(() => null)"""
 # htmx writes to the console that a refresh was given up for what somebody asked for.
 GAVE_WAY = ("htmx:afterRequest, ", "htmx:sendAbort, ")
-SECTIONS = ("Overview", "Topology", "Paths", "Incidents", "Devices", "Links", "Agents", "Team")
+SECTIONS = ("Overview", "Topology", "Paths", "Incidents", "Devices", "Links", "Consoles", "Agents", "Team")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,7 @@ def test_every_section_fits_and_is_live(page: Page) -> None:
     for section in SECTIONS:
         go(page, section)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{section} is too wide"
+        expect(page.locator(".rail [aria-current]")).to_be_in_viewport(ratio=0.9)
 
 
 def test_a_link_fails_and_recovers_without_reload(page: Page, netops: Installation) -> None:

@@ -186,6 +186,12 @@ def reader(transactional_db: None, live_server: Any, tmp_path: Path) -> Reader:
     return Reader(live_server.url, tmp_path)
 
 
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{each.name}" for each in PAGE.parent.glob("*.md"))])
+def test_what_a_page_links_to_is_there(page: str) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
+    assert [each for each in targets if not ((ROOT / page).parent / each).exists()] == []
+
+
 def test_every_block_of_the_page_is_run_or_compared() -> None:
     for block in blocks(PAGE.read_text()):
         assert block.language in RUN, f"{block.at}: say what this block is: one of {RUN}, or {SHOWS} below one"
