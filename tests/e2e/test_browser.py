@@ -61,7 +61,11 @@ def test_every_section_fits_and_is_live(page: Page) -> None:
     for section in SECTIONS:
         go(page, section)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{section} is too wide"
-        expect(page.locator(".rail [aria-current]")).to_be_in_viewport(ratio=0.9)
+        here = page.locator(".rail [aria-current]")
+        expect(here).to_be_in_viewport(ratio=0.9)
+        link, label = here.bounding_box(), here.locator("span").last.bounding_box()
+        assert link and label
+        assert link["y"] <= label["y"] and label["y"] + label["height"] <= link["y"] + link["height"], f"{section} is cut"
 
 
 def test_a_link_fails_and_recovers_without_reload(page: Page, netops: Installation) -> None:
