@@ -1,7 +1,7 @@
 """The hub: between agents' links, logs on disk and viewers. In the gateway's event loop; nothing in it waits.
 
 Bytes of a port are written to its log, then acknowledged. Each viewer has an offset of its own and takes what comes
-after it, from the ring or from the log (viewers.py): nothing is queued for anybody, so one that stalls holds nobody up.
+after it, from the ring or from the log (sessions.py): nothing is queued for anybody, who stalls holds nobody up.
 """
 
 from __future__ import annotations

@@ -64,8 +64,10 @@ def test_every_section_fits_and_is_live(page: Page) -> None:
         here = page.locator(".rail [aria-current]")
         expect(here).to_be_in_viewport(ratio=0.9)
         link, label = here.bounding_box(), here.locator("span").last.bounding_box()
-        assert link and label
-        assert link["y"] <= label["y"] and label["y"] + label["height"] <= link["y"] + link["height"], f"{section} is cut"
+        assert link
+        assert label
+        assert link["y"] <= label["y"], f"{section} is cut"
+        assert label["y"] + label["height"] <= link["y"] + link["height"], f"{section} is cut"
 
 
 def test_a_link_fails_and_recovers_without_reload(page: Page, netops: Installation) -> None:
