@@ -3,8 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.installation import Installation
+
+# A guard against hanging, not a measure: the machine may be several times slower than the one this was written on.
+FOREVER_MS = 25_000
+expect.set_options(timeout=FOREVER_MS)
+QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,3 +33,14 @@ def netops(running: Installation) -> Iterator[Installation]:
     yield running
     running.lab("heal")
     running.settle()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Of a module, not of the session: Playwright keeps an event loop running in this thread while it is there."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-sync", *QUIET]
+        )
+        yield browser
+        browser.close()

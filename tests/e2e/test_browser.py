@@ -4,31 +4,24 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.conftest import FOREVER_MS
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
-QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-FOREVER_MS = 25_000
 REFRESH = "document.body.dispatchEvent(new CustomEvent('netops:paths'))"
 REFRESHED = f"""new Promise((done) => {{
   document.body.addEventListener("htmx:afterSettle", done, {{ once: true }});
   {REFRESH};
 }}).then(() => null)"""
+HOLDS = """link => [...link.children].every(each => {
+  const [inner, outer] = [each, link].map(one => one.getBoundingClientRect());
+  return outer.top <= inner.top && inner.bottom <= outer.bottom;
+})"""
 # htmx writes to the console that a refresh was given up for what somebody asked for.
 GAVE_WAY = ("htmx:afterRequest, ", "htmx:sendAbort, ")
 SECTIONS = ("Overview", "Topology", "Paths", "Incidents", "Devices", "Links", "Consoles", "Agents", "Team")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-sync", *QUIET]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[1440, 390])
@@ -54,7 +47,7 @@ def page(browser: Browser, netops: Installation, request: pytest.FixtureRequest)
 def go(page: Page, section: str) -> None:
     page.get_by_role("navigation", name="Main").get_by_role("link", name=section).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(section)
-    expect(page.locator("#live")).to_have_text("Live", timeout=FOREVER_MS)
+    expect(page.locator("#live")).to_have_text("Live")
 
 
 def test_every_section_fits_and_is_live(page: Page) -> None:
@@ -63,11 +56,7 @@ def test_every_section_fits_and_is_live(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{section} is too wide"
         here = page.locator(".rail [aria-current]")
         expect(here).to_be_in_viewport(ratio=0.9)
-        link, label = here.bounding_box(), here.locator("span").last.bounding_box()
-        assert link
-        assert label
-        assert link["y"] <= label["y"], f"{section} is cut"
-        assert label["y"] + label["height"] <= link["y"] + link["height"], f"{section} is cut"
+        assert here.evaluate(HOLDS), f"{section} is cut off"
 
 
 def test_a_link_fails_and_recovers_without_reload(page: Page, netops: Installation) -> None:
@@ -76,14 +65,14 @@ def test_a_link_fails_and_recovers_without_reload(page: Page, netops: Installati
     pick = page.locator("#topology-list li").filter(has_text="R2–R4")
     expect(pick).to_contain_text("up")
     netops.lab("cut", "R2", "R4", silent=True)
-    expect(pick).to_contain_text("fault", timeout=FOREVER_MS)
+    expect(pick).to_contain_text("fault")
     page.get_by_role("link", name="R2–R4").click()
     side = page.get_by_role("complementary", name="Details")
     expect(side.get_by_role("heading", level=1)).to_have_text("R2–R4")
     expect(side).to_contain_text("Link R2–R4 is down")
     netops.lab("heal")
     expect(pick).to_contain_text("up", timeout=75_000)
-    expect(side).not_to_contain_text("Link R2–R4 is down", timeout=FOREVER_MS)
+    expect(side).not_to_contain_text("Link R2–R4 is down")
     page.get_by_role("button", name="Close the details").click()
     expect(side).to_be_hidden()
     assert page.evaluate("window.loaded")
@@ -96,8 +85,8 @@ def test_a_link_fails_and_recovers_without_reload(page: Page, netops: Installati
 def test_paths_are_all_up_with_round_trips(page: Page) -> None:
     go(page, "Paths")
     expect(page.locator("#listing tbody tr")).to_have_count(8)
-    expect(page.locator("#listing tbody .state-up")).to_have_count(8, timeout=FOREVER_MS)
-    expect(page.locator("#listing tbody svg.spark")).to_have_count(8, timeout=FOREVER_MS)
+    expect(page.locator("#listing tbody .state-up")).to_have_count(8)
+    expect(page.locator("#listing tbody svg.spark")).to_have_count(8)
     page.get_by_role("link", name="Cover loops").click()
     expect(page.locator("#listing")).to_contain_text("Loops probed besides the paths")
     assert "role=cover" in page.url
