@@ -8,6 +8,7 @@ import fcntl
 import os
 import termios
 from collections.abc import Callable
+from contextlib import suppress
 
 from pi_agent.lines import Settings
 
@@ -103,6 +104,8 @@ class Tty:
                 raise OSError(errno.ENOENT, "")
             self._fd = os.open(self._device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as picocom, minicom and pyserial do
+            if _has_session(os.fstat(self._fd).st_rdev):  # a getty, which locks nothing
+                raise OSError(errno.EBUSY, "")
             fcntl.ioctl(self._fd, termios.TIOCEXCL)
             _configure(self._fd, self._settings)
         except (OSError, termios.error) as error:
@@ -149,6 +152,18 @@ class Tty:
         if trouble != self.trouble:
             self.trouble = trouble
             self._on_state(trouble)
+
+
+def _has_session(device: int) -> bool:
+    """Whether it is the controlling terminal of a process: tty_nr of proc_pid_stat(5)."""
+    major, minor = os.major(device), os.minor(device)
+    number = str((minor & 0xFF) | major << 8 | (minor & ~0xFF) << 12).encode()
+    for process in os.scandir("/proc"):
+        if process.name.isdecimal():
+            with suppress(OSError), open(f"/proc/{process.name}/stat", "rb") as stat:
+                if stat.read().rpartition(b")")[2].split()[4] == number:
+                    return True
+    return False
 
 
 def _configure(fd: int, settings: Settings) -> None:
