@@ -8,9 +8,13 @@ its own epoch, and of an older epoch nothing counts from where a newer one begin
 from __future__ import annotations
 
 import os
+import time
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from consoles.times import Writer
 
 SEGMENT = 4 << 20
 """Bytes after which a new segment begins."""
@@ -36,6 +40,11 @@ class Segment:
     def name(self) -> str:
         return f"{self.base:020d}-{self.epoch:010d}.log"
 
+    @property
+    def times(self) -> str:
+        """The file beside it (consoles/times.py)."""
+        return self.name.removesuffix("log") + "times"
+
 
 def segments(folder: Path) -> list[Segment]:
     """What counts of the log in `folder`, by offset."""
@@ -52,6 +61,12 @@ def segments(folder: Path) -> list[Segment]:
     return kept[::-1]
 
 
+def drop(folder: Path, segment: Segment) -> None:
+    """Its bytes are gone from the log."""
+    (folder / segment.name).unlink(missing_ok=True)
+    (folder / segment.times).unlink(missing_ok=True)
+
+
 class Log:
     """Read by anybody; written by whoever `own`s it. Nothing here awaits: writes end in the page cache."""
 
@@ -63,6 +78,7 @@ class Log:
         self._epoch = -1
         self._segments: list[Segment] = []
         self._fd: int | None = None
+        self._times = Writer()
         self._left: list[int] = []
         self._unsynced = False
         self.look()
@@ -99,6 +115,7 @@ class Log:
             last = self._segments[-1]
             self._segments[-1] = Segment(last.base, last.epoch, last.size + written)
             self._unsynced = True
+            self._times.note(offset, time.time_ns() // 1000)
             offset, data = offset + written, data[written:]
             self.end = offset
 
@@ -107,9 +124,11 @@ class Log:
         place = max(0, bisect_right(self._segments, offset, key=lambda each: each.base) - 1)
         for segment in self._segments[place:]:
             start = max(offset, segment.base)
-            if start < segment.end:
-                with open(self._folder / segment.name, "rb") as file:
-                    return start, os.pread(file.fileno(), min(most, segment.end - start), start - segment.base)
+            # Another process drops what is too old.
+            with suppress(FileNotFoundError):
+                if start < segment.end:
+                    with open(self._folder / segment.name, "rb") as file:
+                        return start, os.pread(file.fileno(), min(most, segment.end - start), start - segment.base)
         return self.end, b""
 
     def sync(self) -> None:
@@ -126,6 +145,7 @@ class Log:
         """Own it no more."""
         self._epoch = -1
         self._leave_segment()
+        self._times.leave()
         self.sync()
 
     def _leave_segment(self) -> None:
@@ -143,6 +163,7 @@ class Log:
             new = Segment(offset, self._epoch, 0)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._fd = os.open(self._folder / new.name, flags, 0o600)
+            self._times.begin(self._folder / new.times)
             if last is None or last.base != offset or last.epoch != self._epoch:
                 self._segments.append(new)
             self._drop_old()
@@ -150,4 +171,4 @@ class Log:
 
     def _drop_old(self) -> None:
         while len(self._segments) > 1 and self.end - self._segments[1].base > self._keep:
-            (self._folder / self._segments.pop(0).name).unlink(missing_ok=True)
+            drop(self._folder, self._segments.pop(0))
