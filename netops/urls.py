@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("picon/<str:secret>/api/register/", doors.picon),
     path("api/inventory/", include("inventory.api_urls")),
     path("netbox/api/", include("inventory.netbox.urls")),
+    path("api/consoles/", include("consoles.api_urls")),
     path("api/probing/", include("probing.api_urls")),
     path("api/ticketing/", include("ticketing.api_urls")),
     path(

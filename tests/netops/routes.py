@@ -167,6 +167,7 @@ API = {
     **rest("inventory.TopologyEvent", "events"),
     **rest("inventory.Endpoint", "endpoints", "cud"),
     "inventory/paths/": api(),
+    **rest("consoles.ConsolePort", "ports", "u", read="console.read"),
     **rest("probing.Campaign", "campaigns", "cud"),
     **rest("probing.Path", "paths"),
     "probing/paths/<int:path_id>/minutes/": api(path_id="probing.Path"),

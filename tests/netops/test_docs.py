@@ -17,6 +17,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from agents.services import agent_create
+from consoles.models import ConsolePort
 from core.scope import team_scope
 from tenancy.services import team_create
 from tests.rows import lab_rows
@@ -179,10 +181,12 @@ def ask(url: str, authorization: str) -> bytes:
 
 @pytest.fixture
 def reader(transactional_db: None, live_server: Any, tmp_path: Path) -> Reader:
-    """In front of a live server with the team `demo` and its six routers."""
+    """In front of a live server with the team `demo`, its six routers and an agent with a console."""
     team = team_create(slug="demo", name="Demo")
     with team_scope(team.pk):
         lab_rows()
+        pi = agent_create(name="pi4", public_key="aa" * 32)
+        ConsolePort.objects.create(agent=pi, name="/dev/ttyUSB0")
     return Reader(live_server.url, tmp_path)
 
 

@@ -1,0 +1,3 @@
+from consoles.api import ConsolePorts
+
+urlpatterns = [*ConsolePorts.urls()]
