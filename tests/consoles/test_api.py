@@ -20,7 +20,7 @@ URL = "/api/consoles/ports/"
 @pytest.fixture
 def port(team: Team, agent: Agent) -> ConsolePort:  # noqa: F811
     with team_scope(team.pk):
-        title = {"title": "Firewall", "device": device_create(name="fw-1")}
+        device = device_create(name="fw-1")
         ConsolePort.objects.create(agent=agent, name="/dev/ttyUSB1")
         made: ConsolePort = ConsolePort.objects.create(
             agent=agent, name="/dev/ttyUSB0", title="Firewall", device=device
