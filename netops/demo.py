@@ -1,4 +1,4 @@
-"""The demo team: the lab's route reflector as its source, the agent in dev1, one campaign, one e-mail desk."""
+"""The demo team: the lab's route reflector as its source, the agent in dev1, one campaign, one e-mail desk, consoles."""
 
 import os
 import time
@@ -9,8 +9,10 @@ from allauth.account.models import EmailAddress
 from agents.enrolment import enrolment_token_create, join_token
 from agents.models import Agent
 from agents.services import agent_update
+from consoles.models import ConsolePort
+from consoles.services import port_update
 from core.scope import team_scope
-from inventory.models import Endpoint, TopologySource
+from inventory.models import Device, Endpoint, TopologySource
 from inventory.services import endpoint_set, source_create
 from lab.topology import Topology, TopologyError, load
 from netops import home
@@ -59,14 +61,31 @@ def load_demo() -> None:
 
 
 def load_campaign() -> int:
-    """Waits until the agent in the lab has enrolled, and has it probe the other end points. An exit status."""
-    team = Team.objects.get(slug="demo")
-    while True:
+    """Waits until the agent in the lab has enrolled, and has it probe the other end points; links the consoles with
+    the routers that they are of once the network has told of these. An exit status."""
+    team, probes, linked = Team.objects.get(slug="demo"), False, False
+    while not (probes and linked):
         with team_scope(team.pk):
-            if agent := _vantage():
+            if not probes and (agent := _vantage()):
                 _probe_the_others(agent)
-                return 0
+                probes = True
+            linked = linked or _link_consoles()
         time.sleep(AGAIN_S)
+    return 0
+
+
+def _link_consoles() -> bool:
+    """Whether that is done: each port that is called as a router is the console of that one."""
+    if ConsolePort.objects.exclude(device=None).exists():
+        return True
+    routers = {router.name for router in _topology().routers}
+    ports = {str(port): port for port in ConsolePort.objects.filter(title="") if str(port) in routers}
+    devices = list(Device.objects.filter(name__in=ports))
+    if not ports or len(devices) < len(ports):
+        return False
+    for device in devices:
+        port_update(port=ports[device.name], device=device)
+    return True
 
 
 def _probe_the_others(agent: Agent) -> None:
