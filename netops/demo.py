@@ -1,4 +1,4 @@
-"""The demo team: the lab's route reflector as its source, the agent in dev1, one campaign, one e-mail desk, consoles."""
+"""The demo team: the lab as its source, the agent in dev1, one campaign, one e-mail desk, the consoles of two routers."""
 
 import os
 import time
