@@ -1,4 +1,4 @@
-"""The demo team: the lab as its source, the agent in dev1, one campaign, one e-mail desk, the consoles of two routers."""
+"""The demo team: the lab as its source, the agent in dev1, one campaign, one e-mail desk, two consoles."""
 
 import os
 import time
