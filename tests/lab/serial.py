@@ -63,7 +63,7 @@ async def at(console: Coroutine[Any, Any, None], link: Path) -> AsyncIterator[Li
         if running.done():
             running.result()
     finally:
-        if line:
+        if line is not None:
             line.close()
         running.cancel()
         with suppress(asyncio.CancelledError):
