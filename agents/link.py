@@ -101,7 +101,7 @@ class Link:
         self._receive_event = receive
         self._send_event = send
         self._hub = hub
-        self.registered: asyncio.Event | None = None  # of links with serial ports
+        self._ports = False  # whether the hub serves its agent
         self.team_id = self.agent_id = self.epoch = 0
         self._name = ""
         self._hello: Hello
@@ -170,7 +170,7 @@ class Link:
     def look(self, versions: Mapping[int, Mapping[int, int]]) -> None:
         """For each stream the version of agents' plans: if one is newer than what was pushed, its nudge got lost."""
         if any(of.get(self.agent_id, 0) > self._pushed.get(stream, 0) for stream, of in versions.items()):
-            self._stir()
+            self.stir()
 
     def replace(self) -> None:
         """A newer link of the same agent is here."""
@@ -182,7 +182,7 @@ class Link:
         self._end = asyncio.get_running_loop().create_future()
         self._start(self._read())
         try:
-            with nudges.hearing(self.agent_id, self._stir):
+            with nudges.hearing(self.agent_id, self.stir):
                 await self._end
         except services.StaleLink:
             raise Refused("replaced", "A newer link of this agent took over.") from None
@@ -190,6 +190,8 @@ class Link:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._hub:
+                self._hub.left(self)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task of this link, which ends with the link, and the link with what it raises."""
@@ -255,11 +257,9 @@ class Link:
         port = await at_door(
             self.team_id, services.link_register, agent_id=self.agent_id, epoch=self.epoch, registration=registered
         )
-        if self.registered:
-            self.registered.set()
-        elif self._hub and self._hello.version > 3 and registered.ports:
-            self.registered = asyncio.Event()
-            self._start(self._hub.carry(self))
+        self._ports |= self._hello.version > 3 and bool(registered.ports)
+        if self._ports:
+            self.stir()
         await self._send(TunnelTerms(str(settings.SSH_HOST), settings.SSH_PORT, port, host_key()).frame())
 
     async def _refused(self, frame: Frame) -> None:
@@ -293,7 +293,7 @@ class Link:
                 )
                 await self._send(ack(stream, expected))
 
-    def _stir(self) -> None:
+    def stir(self) -> None:
         """There may be a newer plan."""
         self._news = True
         if not self._pushing:
@@ -306,6 +306,8 @@ class Link:
                 self._news = False
                 plans = await in_thread(self.team_id, services.plans_of, agent_id=self.agent_id, epoch=self.epoch)
                 await self._push(plans)
+                if self._hub and self._ports:
+                    await self._hub.plan(self)
         finally:
             self._pushing = False
 

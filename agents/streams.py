@@ -30,8 +30,11 @@ class Stream(Protocol):
 class Hub(Protocol):
     """What carries the serial ports' bytes, which never see the database. In the gateway's event loop."""
 
-    async def carry(self, link: Link) -> None:
-        """As long as the link is up; raises what is to end it."""
+    async def plan(self, link: Link) -> None:
+        """The agent has serial ports, or something about it may have changed; raises what is to end the link."""
+
+    def left(self, link: Link) -> None:
+        """The link has ended."""
 
     def receive(self, link: Link, frame: Frame) -> Frame | None:
         """A frame of CONSOLES or of a port; the answer to it. Must not wait. Raises FrameError."""

@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
 
-from agents import nudges
 from agents.link import Link, in_thread
 from agents.services import StaleLink
 from consoles import services
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("netops.consoles")
 
 RING = 1 << 20
-LOOK_S = 90.0
+LOOK_S = 60.0
 """Between looks for other ports or settings; nudges are quicker, and may get lost."""
 SYNC_S = 1.0
 AGAIN_S = 5.0
@@ -134,6 +131,8 @@ class Hub:
 
     def __init__(self) -> None:
         self._ports: dict[int, Port] = {}
+        self._carried: dict[Link, tuple[int, list[Port]]] = {}  # the version of the plan that each has, and its ports
+        self._written: set[Port] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._app: Any = None
 
@@ -143,21 +142,28 @@ class Hub:
             self._ports[port_id] = Port(team_id, port_id)
         return self._ports[port_id]
 
-    async def carry(self, link: Link) -> None:
-        """Say which ports are to be open, now and after each change."""
-        version, news = 0, link.registered
-        assert news
-        try:
-            with nudges.hearing(link.agent_id, news.set):
-                while True:
-                    news.clear()
-                    lines = await in_thread(link.team_id, lines_of, agent_id=link.agent_id)
-                    version = await self._plan(link, lines, version)
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(news.wait(), random.uniform(LOOK_S / 2, LOOK_S))  # noqa: S311
-        finally:
-            for port in [port for port in self._ports.values() if port.link is link]:
-                self._leave(port)
+    async def plan(self, link: Link) -> None:
+        """Say which ports are to be open, if that is news for the agent; take them over for this link first."""
+        lines = (await in_thread(link.team_id, lines_of, agents=[link.agent_id])).get(link.agent_id, [])
+        version, (sent, before) = _version(lines), self._carried.get(link, (0, []))
+        if version == sent or not (lines or before):
+            return
+        ports = [self.port(link.team_id, line.port_id) for line in lines]
+        self._carried[link] = version, ports
+        for port in set(before) - set(ports):
+            self._leave(port, link)
+        for port in ports:
+            if port.link is not link:
+                try:
+                    port.own(link)
+                except StaleEpoch:
+                    raise StaleLink from None
+        told = [Line(line.stream, line.name, port.end, line.settings) for line, port in zip(lines, ports, strict=True)]
+        await link.send(ConsolePlan(tuple(told)).frame(CONSOLES, version))
+
+    def left(self, link: Link) -> None:
+        for port in self._carried.pop(link, (0, []))[1]:
+            self._leave(port, link)
 
     def receive(self, link: Link, frame: Frame) -> Frame | None:
         if frame.stream == CONSOLES:
@@ -169,6 +175,7 @@ class Hub:
             return Error("stream", "This port is not yours.").frame(frame.stream)
         match frame.type:
             case Type.DATA if frame.offset < MAX_OFFSET:
+                self._written.add(port)
                 return port.take(frame.offset, frame.payload)
             case Type.STATE:
                 trouble = PortState.parse(frame).trouble
@@ -186,36 +193,41 @@ class Hub:
         await self._app(scope, receive, send)
 
     async def keep(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sync())
+            tasks.create_task(self._look())
+
+    async def _sync(self) -> None:
         """What was written is on the disk a second later."""
         while True:
             await asyncio.sleep(SYNC_S)
+            written, self._written = self._written, set()
             try:
-                await asyncio.to_thread(_each, [port.log.sync for port in self._ports.values()])
+                await asyncio.to_thread(_each, [port.log.sync for port in written])
             except OSError as error:
                 log.error("console logs are not synced: %s", error.strerror)
 
-    async def _plan(self, link: Link, lines: list[OwnLine], sent: int) -> int:
-        """Take the ports over for this link, and send it the plan unless it is the one it has; returns its version."""
-        ids = {line.port_id for line in lines}
-        for port in [port for port in self._ports.values() if port.link is link and port.port_id not in ids]:
-            self._leave(port)
-        for line in lines:
-            port = self.port(link.team_id, line.port_id)
-            if port.link is not link:
+    async def _look(self) -> None:
+        """For all links of a team at once. Without a database they stay as they are."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            teams: dict[int, list[Link]] = {}
+            for link in self._carried:
+                teams.setdefault(link.team_id, []).append(link)
+            for team_id, links in teams.items():
                 try:
-                    port.own(link)
-                except StaleEpoch:
-                    raise StaleLink from None
-        planned = tuple(Line(line.stream, line.name, self._ports[line.port_id].end, line.settings) for line in lines)
-        what = repr([(line.stream, line.name, line.settings) for line in planned])
-        version = int.from_bytes(hashlib.sha256(what.encode()).digest()[:6], "big")
-        if version != sent and (planned or sent):
-            await link.send(ConsolePlan(planned).frame(CONSOLES, version))
-        return version
+                    found = await in_thread(team_id, lines_of, agents=[link.agent_id for link in links])
+                except Exception as error:
+                    log.warning("team %s: no look for other console ports (%s)", team_id, type(error).__name__)
+                    continue
+                for link in links:
+                    if link in self._carried and _version(found.get(link.agent_id, [])) != self._carried[link][0]:
+                        link.stir()
 
-    def _leave(self, port: Port) -> None:
-        port.link = None
-        port.state("its agent is not connected")
+    def _leave(self, port: Port, link: Link) -> None:
+        if port.link is link:
+            port.link = None
+            port.state("its agent is not connected")
 
     def _later(self, work: Any) -> None:
         async def quietly() -> None:
@@ -232,6 +244,11 @@ class Hub:
 def _store() -> Path:
     path: Path = settings.CONSOLE_STORE
     return path
+
+
+def _version(lines: list[OwnLine]) -> int:
+    what = repr([(line.stream, line.name, line.settings) for line in lines])
+    return int.from_bytes(hashlib.sha256(what.encode()).digest()[:6], "big")
 
 
 def _each(calls: list[Callable[[], None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from consoles.models import ConsolePort
@@ -22,8 +23,10 @@ class OwnLine:
         return PORTS + self.port_id
 
 
-def lines_of(*, agent_id: int) -> list[OwnLine]:
-    """The ports that an agent is to have open."""
-    rows = ConsolePort.objects.filter(agent_id=agent_id).order_by("pk")
-    values = rows.values_list("pk", "name", "baud", "parity", "flow")
-    return [OwnLine(pk, name, Settings(baud, parity, flow)) for pk, name, baud, parity, flow in values]
+def lines_of(*, agents: Collection[int]) -> dict[int, list[OwnLine]]:
+    """The ports that each of these agents is to have open; agents without any are left out."""
+    rows = ConsolePort.objects.filter(agent_id__in=agents).order_by("pk")
+    found: dict[int, list[OwnLine]] = {}
+    for agent_id, pk, name, baud, parity, flow in rows.values_list("agent_id", "pk", "name", "baud", "parity", "flow"):
+        found.setdefault(agent_id, []).append(OwnLine(pk, name, Settings(baud, parity, flow)))
+    return found
