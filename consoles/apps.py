@@ -6,9 +6,10 @@ class ConsolesConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import hooks, streams
-        from consoles.panels import agent_consoles, device_consoles
+        from consoles.panels import agent_consoles, device_consoles, incident_consoles, link_consoles
         from consoles.services import ports_told
-        from inventory.panels import device_panels
+        from inventory.panels import device_panels, link_panels
+        from ticketing.panels import panels
 
         def hub() -> streams.Hub:
             from consoles.hub import Hub  # only the gateway needs it
@@ -19,3 +20,6 @@ class ConsolesConfig(AppConfig):
         hooks.on_ports.append(ports_told)
         hooks.consoles_of.append(agent_consoles)
         device_panels.append(device_consoles)
+        link_panels.append(link_consoles)
+        for kind in ("link", "access", "console"):
+            panels[kind].append(incident_consoles)

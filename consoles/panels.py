@@ -1,15 +1,19 @@
-"""What pages of agents and devices show of consoles."""
+"""What pages of agents, devices, links and incidents show of consoles: each is a click away."""
 
 from __future__ import annotations
 
+import re
+
+from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from agents.models import Agent
 from consoles.models import ConsolePort
 from core.scope import current_team_id
-from inventory.models import Device
+from inventory.models import Device, Link
 from tenancy.models import Team
+from ticketing.models import Incident
 
 
 def agent_consoles(agent: Agent) -> dict[str, int]:
@@ -18,8 +22,23 @@ def agent_consoles(agent: Agent) -> dict[str, int]:
 
 
 def device_consoles(device: Device) -> SafeString:
-    ports = list(ConsolePort.objects.filter(device=device).select_related("agent").order_by("title", "name"))
+    return _shown(ConsolePort.objects.filter(device=device))
+
+
+def link_consoles(link: Link) -> SafeString:
+    return _shown(ConsolePort.objects.filter(device__in=[link.a_device_id, link.z_device_id]))
+
+
+def incident_consoles(incident: Incident) -> SafeString:
+    """Of the devices at the ends of its links (element `link:1`, or a list of them), and the consoles that it names."""
+    links = Link.objects.filter(pk__in=re.findall(r"link:(\d+)", incident.element))
+    ends = Q(device__in=links.values("a_device")) | Q(device__in=links.values("z_device"))
+    return _shown(ConsolePort.objects.filter(ends | Q(pk__in=re.findall(r"console:(\d+)", incident.element))))
+
+
+def _shown(found: QuerySet[ConsolePort]) -> SafeString:
+    ports = list(found.select_related("agent", "device").order_by("device__name", "title", "name"))
     if not ports:
         return SafeString("")
     slug = Team.objects.get(pk=current_team_id()).slug
-    return render_to_string("consoles/_on_device.html", {"ports": ports, "slug": slug})
+    return render_to_string("consoles/_panel.html", {"ports": ports, "slug": slug})

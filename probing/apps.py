@@ -23,4 +23,5 @@ class ProbingConfig(AppConfig):
         needed_for.append(campaigns_from)
         on_topology_change.append(campaigns_replan)
         link_panels.append(paths_on_link)
-        panels["link"] = panels["access"] = affected_paths
+        panels["link"].append(affected_paths)
+        panels["access"].append(affected_paths)

@@ -34,13 +34,12 @@ def incidents(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def incident(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     shown = get_object_or_404(Incident.objects.all(), pk=pk)
-    panel = panels.get(shown.kind)
     context = {
         "section": "incidents",
         "incident": shown,
         "timeline": selectors.timeline_of(shown),
         "evidence": selectors.evidence_of(shown),
         "tickets": selectors.tickets_of(shown),
-        "panel": panel(shown) if panel else "",
+        "panels": [panel(shown) for panel in panels.get(shown.kind, ())],
     }
     return page(request, "ticketing/incident.html", context, "ticketing/_incident.html")
