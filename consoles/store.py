@@ -88,6 +88,10 @@ class Log:
         """The oldest offset that is still there."""
         return self._segments[0].base if self._segments else self.end
 
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        return tuple(self._segments)
+
     def look(self) -> None:
         """See what others wrote."""
         self._segments = segments(self._folder)

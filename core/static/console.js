@@ -8,51 +8,7 @@
   const PASTE = 1024;
   const MAX_TRIES_MS = 15_000;
 
-  // xterm.js writes rules into <style> elements and colours into style attributes, which the content security policy
-  // forbids; as a constructed sheet and as properties it allows them.
-  const create = document.createElement.bind(document);
-  document.createElement = (name, options) => {
-    if (name !== "style") return create(name, options);
-    const element = create("template");
-    const sheet = new CSSStyleSheet();
-    document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
-    Object.defineProperty(element, "textContent", { set: (css) => sheet.replaceSync(css), get: () => "" });
-    return element;
-  };
-
-  const setAttribute = Element.prototype.setAttribute;
-  Element.prototype.setAttribute = function set(name, value) {
-    if (name === "style") this.style.cssText = value;
-    else setAttribute.call(this, name, value);
-  };
-
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const theme = () => ({
-    background: colour("--screen"), foreground: colour("--screen-ink"), cursor: colour("--screen-ink"),
-    cursorAccent: colour("--screen"), selectionBackground: colour("--screen-chosen"),
-  });
-  const terminal = new Terminal({
-    convertEol: false, cursorBlink: true, fontFamily: colour("--mono"), fontSize: 14, scrollback: 20_000,
-    theme: theme(), screenReaderMode: false, linkHandler: null, windowOptions: {},
-  });
-  const fit = new FitAddon.FitAddon();
-  const search = new SearchAddon.SearchAddon();
-  const open = (event, address) => {
-    if (/^https?:\/\//i.test(address)) window.open(address, "_blank", "noopener,noreferrer");
-  };
-  terminal.loadAddon(fit);
-  terminal.loadAddon(search);
-  terminal.loadAddon(new WebLinksAddon.WebLinksAddon(open));
-  terminal.options.linkHandler = { activate: open, allowNonHttpProtocols: false };
-  // What output could set in motion: the clipboard, and reports of the mouse and of the focus as if they were typed.
-  terminal.parser.registerOscHandler(52, () => true);
-  const REPORTS = new Set([9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016]);
-  terminal.parser.registerCsiHandler({ prefix: "?", final: "h" }, (parameters) => parameters.flat().some((each) => REPORTS.has(each)));
-  terminal.open(screen);
-  fit.fit();
-  new ResizeObserver(() => fit.fit()).observe(screen);
-  new MutationObserver(() => { terminal.options.theme = theme(); })
-    .observe(document.documentElement, { attributes: true, attributeFilter: ["data-bs-theme"] });
+  const { terminal, fit, search } = netopsScreen(screen);
 
   let socket = null;
   let place = null;
