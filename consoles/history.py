@@ -122,7 +122,8 @@ class History:
         before = self.times.of(start) // 1000
         head = {"version": 3, "term": {"cols": COLUMNS, "rows": ROWS}, "timestamp": before // 1000, "title": title}
         yield _json(head | {"idle_time_limit": IDLE_S})
-        decoder, expected, events = codecs.getincrementaldecoder("utf-8")("replace"), start, []
+        decoder, expected = codecs.getincrementaldecoder("utf-8")("replace"), start
+        events: list[str] = []
         for offset, time, data in self.timed(start, end):
             now = max(before, time // 1000)
             if offset > expected:
@@ -131,14 +132,18 @@ class History:
             if text := decoder.decode(data):
                 events.append(_json([(now - before) / 1000, "o", text]))
                 before = now
-            if len(events) > 1000:
+            if sum(map(len, events)) > PIECE:
                 yield "".join(events)
                 events.clear()
         yield "".join(events)
 
     def _as_text(self, offset: int, line: bytes) -> str:
-        told = [f"[{gap.text}]" for gap in self.gaps if gap.offset + gap.size == offset]
-        return "\n".join([*told, *rows(line)]) + "\n"
+        gap = self._gap_before.get(offset)
+        return "\n".join([*([f"[{gap.text}]"] if gap else []), *rows(line)]) + "\n"
+
+    @cached_property
+    def _gap_before(self) -> dict[int, Gap]:
+        return {gap.offset + gap.size: gap for gap in self.gaps}
 
 
 def _json(value: object) -> str:
