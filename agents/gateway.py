@@ -31,6 +31,8 @@ PING_S, PONG_S = 40.0, 20.0
 """A link that is dead is found within a minute; agents find a dead gateway sooner (pi_agent/link.py:FAILOVER_S)."""
 WEB_PATHS = (ENROL_PATH, REGISTER_PATH, HEARTBEAT_PATH, ROTATE_PATH)
 """Answered as by `web`: an agent needs one address only, and knows its key."""
+PAGE_PING_S = 8.0
+"""As PING_S for browsers: whoever vanishes is noticed within half a minute, and has no console any more."""
 BEAT_S = 5.0
 """Between the beats of all links; SILENT_S (agents/models.py) is several of them."""
 _FIX = "stop what uses it (another netops?) or set NETOPS_PORT to a free range."
@@ -228,7 +230,8 @@ def _server(unix: socket.socket, ssh: socket.socket, browsers: socket.socket, wh
             return protocol
 
     config = uvicorn.Config(gateway, ws_max_size=MAX_FRAME, **OPTIONS)
-    pages = uvicorn.Config(gateway.hub.browsers if gateway.hub else gateway, ws_max_size=MAX_KEYS, **OPTIONS)
+    options = OPTIONS | {"ws_max_size": MAX_KEYS, "ws_ping_interval": PAGE_PING_S}
+    pages = uvicorn.Config(gateway.hub.browsers if gateway.hub else gateway, **options)
     config.load()
     pages.load()
     config.ssl = tls.server_context()

@@ -17,7 +17,8 @@ from django.conf import settings
 from agents.link import Link, in_thread
 from agents.services import StaleLink
 from consoles import services
-from consoles.selectors import OwnLine, lines_of
+from consoles.people import People
+from consoles.selectors import Held, OwnLine, lines_of, locks_of
 from consoles.store import Log, StaleEpoch
 from pi_agent.frames import CONSOLES, PORTS, Error, Frame, Type, ack
 from pi_agent.lines import ConsolePlan, Line, PortState
@@ -55,6 +56,7 @@ class Port:
         self.trouble = "its agent is not connected"
         """Why nothing comes from the port; empty while it is open."""
         self.viewers: set[Watcher] = set()
+        self.people = People(port_id)
         self._ring = bytearray()
         self._deaf_to = -1  # where a write failed, the highest offset that was passed over
 
@@ -149,6 +151,8 @@ class Hub:
         if version == sent or not (lines or before):
             return
         ports = [self.port(link.team_id, line.port_id) for line in lines]
+        new = [port.port_id for port in ports if port.link is not link]
+        held = await in_thread(link.team_id, locks_of, port_ids=new) if new else {}
         self._carried[link] = version, ports
         for port in set(before) - set(ports):
             self._leave(port, link)
@@ -158,6 +162,7 @@ class Hub:
                     port.own(link)
                 except StaleEpoch:
                     raise StaleLink from None
+                port.people.learn(held.get(port.port_id, Held()))
         told = [Line(line.stream, line.name, port.end, line.settings) for line, port in zip(lines, ports, strict=True)]
         await link.send(ConsolePlan(tuple(told)).frame(CONSOLES, version))
 
@@ -201,6 +206,8 @@ class Hub:
         """What was written is on the disk a second later."""
         while True:
             await asyncio.sleep(SYNC_S)
+            for port in self._ports.values():
+                port.people.tick()
             written, self._written = self._written, set()
             try:
                 await asyncio.to_thread(_each, [port.log.sync for port in written])

@@ -50,3 +50,37 @@ class ConsoleTicket(TeamModel):
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "digest"], name="consoleticket_digest")]
+
+
+@tracked(fields=["port", "who"])
+class ConsoleLock(TeamModel):
+    """Who has a port for themselves alone: `session` is a secret of theirs, empty while writers share. Held `until`
+    then unless it is renewed. `fence` grows with each holder and never falls; the agent refuses keys under an older.
+    """
+
+    port = models.ForeignKey(ConsolePort, on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    session = models.CharField(max_length=32, blank=True)
+    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    who = models.CharField(max_length=150, blank=True)
+    fence = models.PositiveBigIntegerField(default=0)
+    until = models.DateTimeField(null=True)
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "port"], name="consolelock_port")]
+
+
+class ConsoleVisit(TeamModel):
+    """Somebody was at a port. `seen` is when last, to the minute; `ended` stays empty where a gateway died first."""
+
+    port = models.ForeignKey(ConsolePort, on_delete=models.CASCADE, related_name="visits", db_constraint=False)
+    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    who = models.CharField(max_length=150)
+    via = models.CharField(max_length=10)
+    began = models.DateTimeField()
+    seen = models.DateTimeField()
+    ended = models.DateTimeField(null=True)
+    typed_first = models.DateTimeField(null=True)
+    typed_last = models.DateTimeField(null=True)
+
+    class Meta(TeamModel.Meta):
+        indexes = [models.Index(fields=["team", "port", "-began"], name="consolevisit_port")]

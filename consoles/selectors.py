@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from consoles.models import ConsolePort
+from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Func
+from django.db.models.functions import Extract
+
+from consoles.models import ConsoleLock, ConsolePort
 from pi_agent.frames import PORTS
 from pi_agent.lines import Settings
+
+_NOW = Func(function="clock_timestamp", output_field=DateTimeField())
+_LEFT = ExpressionWrapper(F("until") - _NOW, output_field=DurationField())
+
+
+@dataclass(frozen=True)
+class Held:
+    """Who has a port for themselves alone: `session` is empty while writers share. For `left` s, unless renewed."""
+
+    fence: int = 0
+    session: str = ""
+    who: str = ""
+    left: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -30,3 +46,15 @@ def lines_of(*, agents: Collection[int]) -> dict[int, list[OwnLine]]:
     for agent_id, pk, name, baud, parity, flow in rows.values_list("agent_id", "pk", "name", "baud", "parity", "flow"):
         found.setdefault(agent_id, []).append(OwnLine(pk, name, Settings(baud, parity, flow)))
     return found
+
+
+def port_exists(*, port_id: int) -> bool:
+    return ConsolePort.objects.filter(pk=port_id).exists()
+
+
+def locks_of(*, port_ids: Collection[int]) -> dict[int, Held]:
+    """Of the ports that were ever claimed."""
+    rows = ConsoleLock.objects.filter(port_id__in=port_ids).values_list(
+        "port_id", "fence", "session", "who", Extract(_LEFT, "epoch")
+    )
+    return {pk: Held(fence, *who) if who[2] and who[2] > 0 else Held(fence) for pk, fence, *who in rows}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.utils import timezone
 
 from agents.models import Agent
 from agents.nudges import group
-from consoles.models import ConsolePort, ConsoleTicket
+from consoles.models import ConsolePort, ConsoleTicket, ConsoleVisit
 from core.live import publish, send_to
 from core.scope import current_team_id
 from tenancy.models import User
@@ -59,16 +59,43 @@ def ticket_issue(*, port: ConsolePort, user: User, writes: bool) -> str:
     return secret
 
 
-def ticket_spend(*, port_id: int, user_id: int, secret: str) -> bool | None:
-    """Whether it lets write; None where it lets nowhere. In one statement: of two that come with it, one gets in."""
+class Spent(NamedTuple):
+    """What a ticket was for."""
+
+    writes: bool
+    name: str
+
+
+def ticket_spend(*, port_id: int, user_id: int, secret: str) -> Spent | None:
+    """None where it lets nowhere. In one statement: of two that come with it, one gets in."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f'DELETE FROM "{ConsoleTicket._meta.db_table}" WHERE team_id = %s AND digest = %s AND port_id = %s'
-            " AND user_id = %s AND expires > clock_timestamp() RETURNING writes",
+            f'DELETE FROM "{ConsoleTicket._meta.db_table}" t USING "{User._meta.db_table}" u WHERE t.team_id = %s'
+            " AND t.digest = %s AND t.port_id = %s AND t.user_id = %s AND t.expires > clock_timestamp()"
+            " AND u.id = t.user_id RETURNING t.writes, u.username",
             [current_team_id(), _digest(secret), port_id, user_id],
         )
         row = cursor.fetchone()
-    return bool(row[0]) if row else None
+    return Spent(*row) if row else None
+
+
+def visit_note(
+    *,
+    visit: int | None,
+    port_id: int,
+    user_id: int | None,
+    who: str,
+    via: str,
+    times: Mapping[str, datetime | None],
+    ended: bool = False,
+) -> int:
+    """That somebody is, or was, at the port; returns the visit. `times`: began, typed_first, typed_last."""
+    now = timezone.now()
+    values = dict(times) | {"seen": now, "ended": now if ended else None}
+    if visit is None:
+        return ConsoleVisit.objects.create(port_id=port_id, user_id=user_id, who=who, via=via, **values).pk
+    ConsoleVisit.objects.filter(pk=visit).update(**values)
+    return visit
 
 
 def _digest(secret: str) -> str:

@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
+from time import monotonic
 from typing import Any, ParamSpec, Self, TypeVar
 
 from channels.layers import get_channel_layer
 from django.db import connection
+from django.utils import timezone
 from redis import RedisError
 
+from consoles import services
 from consoles.hub import Hub
-from consoles.models import ConsolePort
+from consoles.people import AWAY, TYPING_S, Refused, new_key
+from consoles.selectors import port_exists
 from core.live import group
 from core.scope import acting, team_scope
 from pi_agent.frames import Frame, Type
 from tenancy.models import Seat
 from tenancy.roles import can
 
+__all__ = ["Ended", "Refused", "Session", "in_thread"]
+
+log = logging.getLogger("netops.consoles")
+
 RECHECK_S = 60.0
+TRUST_S = 15 * 60.0
+"""For so long somebody who is here may go on while the database cannot say whether they still may."""
+DATABASE_S = 15.0
+"""Nobody waits longer for a database; one that is away is noticed sooner."""
 SCROLLBACK = 512 << 10
 """Bytes of the log that are shown on opening."""
 DOORS = {"browser": "page"}
 """By how the person came, what the audit trail calls the door."""
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Refused(Exception):
-    """What was asked for is not done; the text is a sentence for whoever asked."""
+_numbers = itertools.count(1)
+# Its own: while a database hangs, logs are read all the same.
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="console")
 
 
 class Ended(Exception):
@@ -52,25 +67,43 @@ class Session:
         port_id: int,
         find_seat: Callable[[], Awaitable[Seat | None]],
         *,
+        name: str,
         via: str,
         writes: bool = True,
         start: int | None = None,
+        key: str = "",
     ) -> None:
-        """`start`: the first byte to read; None for the last SCROLLBACK. `writes`: if the role lets."""
-        self.seat, self.via = seat, via
+        """`name` is what others see. `start`: the first byte to read; None for the last SCROLLBACK. `writes`: if the
+        role lets. `key`: of the session that this one goes on with, as its `hello` told it."""
+        self.seat, self.name, self.via, self.key = seat, name[:150], via, key or new_key()
+        self.number = next(_numbers)
         self.port = port = hub.port(seat.team_id, port_id)
         self.writes = writes and can(seat.role, "console.write")
+        self.typed = float("-inf")
+        """When last (time.monotonic)."""
         self.news = asyncio.Event()
         self.messages: deque[dict[str, Any]] = deque()
         self.place = max(port.log.first, port.end - SCROLLBACK) if start is None else min(start, port.end)
+        self._may_write = writes
         self._find_seat = find_seat
         self._recheck = asyncio.Event()
-        self._over: BaseException | None = None
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
+        self._visit: int | None = None
+        self._times: dict[str, datetime | None] = {"began": timezone.now(), "typed_first": None, "typed_last": None}
+        self._noting = asyncio.Lock()
+
+    @property
+    def takes(self) -> bool:
+        return self.writes and can(self.seat.role, "console.takeover")
 
     async def __aenter__(self) -> Self:
-        self.port.viewers.add(self)
-        self.tell({"type": "hello", "writes": self.writes, "from": self.place, "trouble": self.port.trouble})
+        port = self.port
+        port.viewers.add(self)
+        port.people.join(self)
+        hello = {"type": "hello", "from": self.place, "trouble": port.trouble, "you": self.number, "key": self.key}
+        self.messages.appendleft(hello | self._rights())
+        self._note()
         for work in (self._check(), self._hear()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
@@ -79,11 +112,17 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         self.port.viewers.discard(self)
+        self.port.people.leave(self)
+        self._note(ended=True)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._over.done():
+            self._over.exception()
 
     def tell(self, message: dict[str, Any]) -> None:
+        if message["type"] == "people":  # the newest says it all
+            self.messages = deque(each for each in self.messages if each["type"] != "people")
         self.messages.append(message)
         self.news.set()
 
@@ -92,8 +131,8 @@ class Session:
         No bytes where there are only `messages`. Raises Ended."""
         while True:
             self.news.clear()
-            if self._over:
-                raise self._over
+            if self._over.done():
+                self._over.result()
             found = self.port.read(self.place, most)
             if found is None:
                 found = await asyncio.to_thread(self.port.log.read, self.place, most)
@@ -104,6 +143,18 @@ class Session:
                 return found
             await self.news.wait()
 
+    async def over(self) -> None:
+        """Waits, for whoever does not read, until Ended is raised."""
+        await asyncio.shield(self._over)
+
+    def end(self, sentence: str) -> None:
+        """It has nothing more to say here, from now on."""
+        self.port.people.leave(self)
+        self.writes = False
+        if not self._over.done():
+            self._over.set_exception(Ended(sentence))
+        self.news.set()
+
     async def type(self, keys: bytes) -> None:
         """Raises Refused."""
         await self._order(Type.DATA, keys)
@@ -112,27 +163,56 @@ class Session:
         """Raises Refused."""
         await self._order(Type.BREAK)
 
+    async def ask(self, what: str) -> None:
+        """`request` the port for oneself alone; `grant` it to whoever asks, or `refuse`; `release` it; `take` it from
+        whoever has it. Raises Refused."""
+        if what in ("request", "take") and self.port.link is None:
+            raise Refused("The agent is not connected: ask again when it is.")
+        await self.port.people.ask(self, what)
+
     async def _order(self, kind: Type, payload: bytes = b"") -> None:
         port = self.port
         if not self.writes:
             raise Refused("You may look on here, not type.")
+        fence = port.people.check(self)
         if port.link is None:
             raise Refused("The agent is not connected: nothing was sent.")
-        await port.link.send(Frame(kind, port.stream, payload=payload))
+        before, self.typed = self.typed, monotonic()
+        if self.typed - before > TYPING_S:
+            port.people.say()
+        self._times["typed_last"] = now = timezone.now()
+        self._times["typed_first"] = self._times["typed_first"] or now
+        await port.link.send(Frame(kind, port.stream, fence, payload))
+
+    def _rights(self) -> dict[str, bool]:
+        return {"writes": self.writes, "takes": self.takes}
 
     async def _check(self) -> None:
+        known = monotonic()
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._recheck.wait(), RECHECK_S)
             self._recheck.clear()
-            seat = await self._find_seat()
+            self._note()
+            try:
+                async with asyncio.timeout(DATABASE_S):
+                    seat = await self._find_seat()
+                    there = await self.in_thread(port_exists, port_id=self.port.port_id)
+            except (*AWAY, RedisError):
+                if monotonic() - known > TRUST_S:
+                    raise Ended("Whether you may be here could not be checked for 15 minutes.") from None
+                continue
+            known = monotonic()
             if seat is None or not can(seat.role, "console.read"):
                 raise Ended("You are not let in here any more.")
-            if self.writes and not can(seat.role, "console.write"):
-                self.writes = False
-                self.tell({"type": "writes", "writes": False})
-            if not await self.in_thread(ConsolePort.objects.filter(pk=self.port.port_id).exists):
+            if not there:
                 raise Ended("This port is not there any more.")
+            before, self.seat = self._rights(), seat
+            self.writes = self._may_write and can(seat.role, "console.write")
+            if self._rights() != before:
+                self.tell({"type": "writes"} | self._rights())
+                if not self.writes:
+                    self.port.people.bar(self)
 
     async def _hear(self) -> None:
         """Nudges of the team; while they are not heard, the check of each minute does."""
@@ -156,9 +236,26 @@ class Session:
         """Run `work` for this person, in one transaction of the team; the pooled connection is given back."""
         return await in_thread(self.seat, DOORS[self.via], work, *args, **kwargs)
 
+    def _note(self, ended: bool = False) -> None:
+        """That this person is, or was, here: in the background, and not while the database is away."""
+
+        async def note() -> None:
+            async with self._noting:
+                with suppress(*AWAY):
+                    self._visit = await self.in_thread(
+                        services.visit_note, visit=self._visit, port_id=self.port.port_id, user_id=self.seat.user_id,
+                        who=self.name, via=self.via, ended=ended, times=dict(self._times),
+                    )  # fmt: skip
+
+        self.port.people.spawn(note())
+
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
-            self._over = error
+        if task.cancelled() or not (error := task.exception()):
+            return
+        if isinstance(error, Ended):
+            self.end(str(error))
+        elif not self._over.done():
+            self._over.set_exception(error)
             self.news.set()
 
 
@@ -167,9 +264,10 @@ async def in_thread(seat: Seat, door: str, work: Callable[P, T], *args: P.args, 
 
     def call() -> T:
         try:
-            with acting(door=door, user=seat.user_id), team_scope(seat.team_id):
+            with acting(door=door, user=seat.user_id, token=seat.token_id), team_scope(seat.team_id):
                 return work(*args, **kwargs)
         finally:
             connection.close()
 
-    return await asyncio.to_thread(call)
+    async with asyncio.timeout(DATABASE_S):
+        return await asyncio.get_running_loop().run_in_executor(_threads, call)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import struct
 from typing import Any
 
@@ -61,17 +62,20 @@ class Viewer:
         except TimeoutError:
             raise Ended("No ticket came: open the console again.") from None
         seat, secret, start = await self._find_seat(), first.get("ticket"), first.get("from")
-        pk, writes = int(self._scope["url_route"]["kwargs"]["pk"]), None
+        pk, spent = int(self._scope["url_route"]["kwargs"]["pk"]), None
         if seat and can(seat.role, "console.read") and isinstance(secret, str):
             user, secret = seat.user_id or 0, secret[:100]
-            writes = await in_thread(seat, "page", services.ticket_spend, port_id=pk, user_id=user, secret=secret)
-        if seat is None or writes is None:
+            spent = await in_thread(seat, "page", services.ticket_spend, port_id=pk, user_id=user, secret=secret)
+        if seat is None or spent is None:
             raise Ended("This ticket is not valid, or no longer: open the console again.")
-        where = start if type(start) is int else None
-        return Session(self._hub, seat, pk, self._find_seat, via="browser", writes=writes, start=where)
+        where, key = start if type(start) is int else None, str(first.get("key", ""))
+        return Session(
+            self._hub, seat, pk, self._find_seat, name=spent.name, via="browser", writes=spent.writes, start=where,
+            key=key if re.fullmatch("[0-9a-f]{32}", key) else "",
+        )  # fmt: skip
 
     async def _stay(self, session: Session) -> None:
-        tasks = [asyncio.create_task(work) for work in (self._pump(session), self._listen(session))]
+        tasks = [asyncio.create_task(work) for work in (self._pump(session), self._listen(session), session.over())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -96,8 +100,10 @@ class Viewer:
             try:
                 if keys := event.get("bytes"):
                     await session.type(keys)
-                elif _read(event).get("type") == "break":
+                elif (message := _read(event)).get("type") == "break":
                     await session.send_break()
+                elif message.get("type") == "ask":
+                    await session.ask(str(message.get("what")))
             except Refused as refusal:
                 session.tell({"type": "refused", "sentence": str(refusal)})
 

@@ -104,6 +104,21 @@ class Browser:
             self.shown += message[8:]
             self.place = offset + len(message) - 8
 
+    async def ask(self, what: str) -> None:
+        await self.socket.send(json.dumps({"type": "ask", "what": what}))
+
+    def said(self, *words: str) -> bool:
+        """Whether a sentence with all these words was told; it is found once."""
+        for place, each in enumerate(self.told):
+            if all(word in each.get("sentence", "") for word in words):
+                del self.told[place]
+                return True
+        return False
+
+    def does(self) -> dict[str, str]:
+        """Who is at the port, and what they do."""
+        return {each["name"]: each["does"] for each in self.last("people").get("people", [])}
+
     def last(self, kind: str) -> dict[str, Any]:
         return next((each for each in reversed(self.told) if each["type"] == kind), {})
 
@@ -121,13 +136,13 @@ def headers(client: Client, origin: str = ORIGIN) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def browsing(client: Client, port: ConsolePort, start: int | None = None) -> AsyncIterator[Browser]:
+async def browsing(client: Client, port: ConsolePort, start: int | None = None, **first: Any) -> AsyncIterator[Browser]:
     """As the page does it: a ticket, a socket, the ticket on it."""
     ticket, url = await asyncio.to_thread(ticket_of, client, port)
     url = url.replace("testserver", "127.0.0.1")
     async with connect(url, additional_headers=headers(client), compression=None, max_size=None) as socket:
         browser = Browser(socket)
-        await socket.send(json.dumps({"ticket": ticket, "from": start}))
+        await socket.send(json.dumps({"ticket": ticket, "from": start, **first}))
         reading = asyncio.create_task(browser.read())
         try:
             yield browser

@@ -18,7 +18,7 @@ from consoles import services
 from consoles.models import ConsolePort, ConsoleTicket
 from core.scope import team_scope
 from tenancy.models import Team, User
-from tenancy.services import member_remove
+from tenancy.services import member_remove, member_set
 from tests.agents.conftest import HANG, GatewayProcess
 from tests.consoles.conftest import browsing, headers, held, ticket_of
 
@@ -88,15 +88,19 @@ def test_two_come_with_one_ticket_one_gets_in(port: ConsolePort, team: Team, ali
     with team_scope(team.pk):
         secret = services.ticket_issue(port=port, user=alice, writes=True)
         found = [services.ticket_spend(port_id=port.pk, user_id=alice.pk, secret=secret) for _ in range(2)]
-    assert found == [True, None]
+    assert found == [(True, "alice"), None]
 
 
 def test_who_loses_the_seat_is_out_at_once(
     gateway: GatewayProcess, port: ConsolePort, team: Team, alice: User, bob: User, bob_client: Client
 ) -> None:
+    member_set(team=team, user=bob, role="operator")
+
     async def scenario() -> None:
         async with browsing(bob_client, port) as browser:
-            await held(lambda: browser.last("hello"))
+            await held(lambda: browser.last("hello").get("writes"))
+            await asyncio.to_thread(member_set, team=team, user=bob, role="viewer")
+            await held(lambda: browser.last("writes").get("writes") is False)
             await asyncio.to_thread(member_remove, team=team, user=bob)
             await held(lambda: browser.last("refused"))
             await browser.socket.wait_closed()

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import ProgrammingError, connection, models, transaction
 from django.test import Client
 
+from consoles.models import ConsoleLock
 from core.scope import acting, team_scope
 from inventory.models import Device, Interface, Site, TopologySource
 from netops.walls import team_models
@@ -30,6 +31,7 @@ TRACKED = {
     "agents.agent",
     "agents.enrolmenttoken",
     "agents.legacytoken",
+    "consoles.consolelock",
     "consoles.consoleport",
     "inventory.device",
     "inventory.devicerole",
@@ -55,6 +57,7 @@ UNTRACKED = {
     "agents.agentboot",
     "agents.agentstream",
     "consoles.consoleticket",
+    "consoles.consolevisit",
     "inventory.halflink",
     "inventory.inventoryimport",
     "inventory.prefix",
@@ -164,7 +167,7 @@ def test_every_tracked_model_says_who_made_and_who_deleted_it(label: str, team: 
     with acting(door="api", name="maker"), team_scope(team.pk):
         rows = Rows(team, "made").all()
         # What others need cannot be deleted; what may be there only once can, and cannot be made again.
-        leaves = (CampaignTarget, Membership, Incident, Ticket)
+        leaves = (CampaignTarget, ConsoleLock, Membership, Incident, Ticket)
         row = rows[model] if model in leaves else rows.make(model, **({"source": None} if model is Device else {}))
     made = _one_of(row, "insert", "maker", "api")
     with acting(door="admin", name="remover"), team_scope(team.pk):
