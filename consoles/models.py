@@ -81,6 +81,7 @@ class ConsoleVisit(TeamModel):
     ended = models.DateTimeField(null=True)
     typed_first = models.DateTimeField(null=True)
     typed_last = models.DateTimeField(null=True)
+    here = False
 
     class Meta(TeamModel.Meta):
         indexes = [models.Index(fields=["team", "port", "-began"], name="consolevisit_port")]

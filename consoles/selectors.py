@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Func
 from django.db.models.functions import Extract
+from django.utils import timezone
 
-from consoles.models import ConsoleLock, ConsolePort
+from consoles.models import ConsoleLock, ConsolePort, ConsoleVisit
 from pi_agent.frames import PORTS
 from pi_agent.lines import Settings
 
+VISITS = 8
 _NOW = Func(function="clock_timestamp", output_field=DateTimeField())
 _LEFT = ExpressionWrapper(F("until") - _NOW, output_field=DurationField())
 
@@ -58,3 +61,12 @@ def locks_of(*, port_ids: Collection[int]) -> dict[int, Held]:
         "port_id", "fence", "session", "who", Extract(_LEFT, "epoch")
     )
     return {pk: Held(fence, *who) if who[2] and who[2] > 0 else Held(fence) for pk, fence, *who in rows}
+
+
+def visits_of(*, port_id: int) -> list[ConsoleVisit]:
+    """The latest few; `here` where the person still is."""
+    visits = list(ConsoleVisit.objects.filter(port_id=port_id).order_by("-began")[:VISITS])
+    since = timezone.now() - timedelta(minutes=2)  # twice the time between notes
+    for visit in visits:
+        visit.here = visit.ended is None and visit.seen > since
+    return visits

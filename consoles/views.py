@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from consoles import services
 from consoles.forms import PortForm
 from consoles.models import ConsolePort
+from consoles.selectors import visits_of
 from core.listing import Column, Listing
 from core.views import page
 from tenancy.access import needs
@@ -51,7 +52,8 @@ def consoles(request: HttpRequest, slug: str) -> HttpResponse:
 @never_cache
 def console(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     port = get_object_or_404(ConsolePort.objects.select_related("agent", "device"), pk=pk)
-    return render(request, "consoles/console.html", {"section": "consoles", "port": port})
+    context = {"section": "consoles", "port": port, "visits": visits_of(port_id=pk)}
+    return render(request, "consoles/console.html", context)
 
 
 @require_POST

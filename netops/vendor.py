@@ -23,11 +23,11 @@ FILES = (
 ICONS = (
     "alert-circle", "alert-triangle", "antenna", "arrow-back-up", "arrow-right", "bolt", "broadcast",
     "building-community", "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check",
-    "circle-dashed", "circle-x", "clock", "copy", "cpu", "device-desktop", "device-laptop", "download", "history",
-    "key", "layout-dashboard", "link", "list-details", "login", "logout", "mail", "mail-forward", "maximize", "moon",
-    "pencil", "player-pause", "player-play", "plug-connected", "plug-x", "plus", "refresh", "route", "router", "search",
-    "selector", "settings", "sun", "terminal-2", "topology-star-3", "trash", "unlink", "user-circle", "users", "x",
-    "zoom-in", "zoom-out",
+    "circle-dashed", "circle-x", "clock", "copy", "cpu", "device-desktop", "device-laptop", "download", "eye",
+    "hand-stop", "history", "key", "keyboard", "layout-dashboard", "link", "list-details", "lock", "lock-open",
+    "login", "logout", "mail", "mail-forward", "maximize", "moon", "pencil", "player-pause", "player-play",
+    "plug-connected", "plug-x", "plus", "refresh", "route", "router", "search", "selector", "settings", "sun",
+    "terminal-2", "topology-star-3", "trash", "unlink", "user-circle", "users", "x", "zoom-in", "zoom-out",
 )  # fmt: skip
 
 

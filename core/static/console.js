@@ -15,6 +15,8 @@
   let tries = 0;
   let over = false;
   let writes = false;
+  let key = "";
+  const people = netopsPeople((what) => socket?.send(JSON.stringify({ type: "ask", what })));
 
   const show = (look, text) => {
     stateChip.className = `state state-${look}`;
@@ -40,12 +42,19 @@
   const messages = {
     hello: (message) => {
       tries = 0;
-      may(message.writes);
+      key = message.key;
+      people.hello(message);
+      messages.writes(message);
       portIs(message.trouble);
       if (place === null) place = message.from;
     },
+    people: people.people,
     state: (message) => portIs(message.trouble),
-    writes: (message) => may(message.writes),
+    writes: (message) => {
+      may(message.writes);
+      people.rights(message);
+    },
+    told: (message) => say(message.sentence),
     refused: (message) => say(message.sentence),
   };
   const output = (data) => {
@@ -74,7 +83,7 @@
     }
     socket = new WebSocket(answer.url);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket.send(JSON.stringify({ ticket: answer.ticket, from: place }));
+    socket.onopen = () => socket.send(JSON.stringify({ ticket: answer.ticket, from: place, key }));
     socket.onmessage = (event) => {
       if (event.data instanceof ArrayBuffer) output(event.data);
       else {
