@@ -1,3 +1,4 @@
 from consoles.api import ConsolePorts
+from consoles.rule_api import ConsoleRules
 
-urlpatterns = [*ConsolePorts.urls()]
+urlpatterns = [*ConsolePorts.urls(), *ConsoleRules.urls()]

@@ -6,7 +6,8 @@ class ConsolesConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import hooks, streams
-        from consoles.panels import agent_consoles, device_consoles, incident_consoles, link_consoles
+        from consoles.panels import agent_consoles, device_consoles, incident_consoles, link_consoles, rule_match
+        from consoles.rules import KIND
         from consoles.services import ports_told
         from inventory.panels import device_panels, link_panels
         from ticketing.panels import panels
@@ -23,3 +24,4 @@ class ConsolesConfig(AppConfig):
         link_panels.append(link_consoles)
         for kind in ("link", "access", "console"):
             panels[kind].append(incident_consoles)
+        panels[KIND].append(rule_match)

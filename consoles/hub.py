@@ -17,6 +17,7 @@ from django.conf import settings
 from agents.link import Link, in_thread
 from agents.services import StaleLink
 from consoles import services
+from consoles.ears import Ears
 from consoles.people import People
 from consoles.selectors import Held, OwnLine, lines_of, locks_of
 from consoles.store import Log, StaleEpoch
@@ -135,6 +136,7 @@ class Hub:
         self._ports: dict[int, Port] = {}
         self._carried: dict[Link, tuple[int, list[Port]]] = {}  # the version of the plan that each has, and its ports
         self._written: set[Port] = set()
+        self._ears = Ears()
         self._tasks: set[asyncio.Task[None]] = set()
         self._app: Any = None
 
@@ -146,6 +148,7 @@ class Hub:
 
     async def plan(self, link: Link) -> None:
         """Say which ports are to be open, if that is news for the agent; take them over for this link first."""
+        self._ears.look(link.team_id)
         lines = (await in_thread(link.team_id, lines_of, agents=[link.agent_id])).get(link.agent_id, [])
         version, (sent, before) = _version(lines), self._carried.get(link, (0, []))
         if version == sent or not (lines or before):
@@ -163,6 +166,7 @@ class Hub:
                 except StaleEpoch:
                     raise StaleLink from None
                 port.people.learn(held.get(port.port_id, Held()))
+                self._ears.listen(port)
         told = [Line(line.stream, line.name, port.end, line.settings) for line, port in zip(lines, ports, strict=True)]
         await link.send(ConsolePlan(tuple(told)).frame(CONSOLES, version))
 
@@ -201,6 +205,7 @@ class Hub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sync())
             tasks.create_task(self._look())
+            tasks.create_task(self._ears.run())
 
     async def _sync(self) -> None:
         """What was written is on the disk a second later."""
@@ -222,6 +227,7 @@ class Hub:
             for link in self._carried:
                 teams.setdefault(link.team_id, []).append(link)
             for team_id, links in teams.items():
+                self._ears.look(team_id)
                 try:
                     found = await in_thread(team_id, lines_of, agents=[link.agent_id for link in links])
                 except Exception as error:

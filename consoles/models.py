@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
+from django.core import validators
 from django.db import models
 
 from agents.models import Agent
@@ -9,6 +12,7 @@ from inventory.models import Device
 from pi_agent.lines import BAUDS, FLOWS, PARITIES
 from tenancy.audit import tracked
 from tenancy.models import TeamModel, User
+from ticketing.models import Incident
 
 
 @tracked(fields=["title", "device", "baud", "parity", "flow", "notes"])
@@ -31,6 +35,8 @@ class ConsolePort(TeamModel):
     notes = models.TextField(max_length=2000, blank=True)
     tried = models.BooleanField(default=False, editable=False)
     trouble = models.CharField(max_length=255, blank=True, editable=False)
+    # The offset up to which rules have looked at its log; empty until they first did.
+    looked = models.BigIntegerField(null=True, editable=False)
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "agent", "name"], name="consoleport_name")]
@@ -85,3 +91,45 @@ class ConsoleVisit(TeamModel):
 
     class Meta(TeamModel.Meta):
         indexes = [models.Index(fields=["team", "port", "-began"], name="consolevisit_port")]
+
+
+@tracked(exclude=["pack"])
+class ConsoleRule(TeamModel):
+    """A pattern (RE2) on each line of output: a match opens the incident of this rule at that port, which resolves
+    after `hold_s` seconds without another. `only` is a shell pattern on the port's device, title or name; empty: all
+    ports. `pack` names the file it came from (consoles/packs/).
+    """
+
+    name = models.CharField(max_length=60)
+    pattern = models.CharField(max_length=300)
+    severity = models.CharField(max_length=10, choices=Incident.Severity.choices, default=Incident.Severity.WARNING)
+    only = models.CharField(max_length=60, blank=True)
+    hold_s = models.PositiveIntegerField(
+        default=600, validators=[validators.MinValueValidator(10), validators.MaxValueValidator(7 * 86400)]
+    )
+    enabled = models.BooleanField(default=True)
+    pack = models.CharField(max_length=20, blank=True, editable=False)
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "name"], name="consolerule_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def applies(self, port: ConsolePort) -> bool:
+        names = (port.device.name if port.device else "", port.title, port.name, port.name.rpartition("/")[2])
+        return not self.only or any(fnmatchcase(name.lower(), self.only.lower()) for name in names)
+
+
+class ConsoleMatch(TeamModel):
+    """What a rule found at a port. `offset` is that of the last line that matched: none is counted twice."""
+
+    rule = models.ForeignKey(ConsoleRule, on_delete=models.CASCADE, related_name="matches", db_constraint=False)
+    port = models.ForeignKey(ConsolePort, on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    offset = models.BigIntegerField()
+    count = models.PositiveBigIntegerField()
+    first = models.DateTimeField()
+    last = models.DateTimeField()
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "rule", "port"], name="consolematch_once")]

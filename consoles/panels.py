@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from agents.models import Agent
 from consoles.models import ConsolePort
+from consoles.rules import match_of
 from core.scope import current_team_id
 from inventory.models import Device, Link
 from tenancy.models import Team
@@ -42,3 +43,11 @@ def _shown(found: QuerySet[ConsolePort]) -> SafeString:
         return SafeString("")
     slug = Team.objects.get(pk=current_team_id()).slug
     return render_to_string("consoles/_panel.html", {"ports": ports, "slug": slug})
+
+
+def rule_match(incident: Incident) -> SafeString:
+    match = match_of(incident)
+    if match is None:
+        return SafeString("")
+    slug = Team.objects.get(pk=current_team_id()).slug
+    return render_to_string("consoles/_match.html", {"match": match, "slug": slug})

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from consoles import log_views, views
+from consoles import log_views, rule_views, views
 
 urlpatterns = [
     path("consoles/", views.consoles, name="consoles"),
@@ -13,4 +13,9 @@ urlpatterns = [
     path("consoles/<int:pk>/log/line/", log_views.line, name="console-log-line"),
     path("consoles/<int:pk>/log/data/", log_views.data, name="console-log-data"),
     path("consoles/<int:pk>/log/<slug:shape>/", log_views.saved, name="console-saved"),
+    path("consoles/rules/", rule_views.rule_list, name="console-rules"),
+    path("consoles/rules/new/", rule_views.rule_new, name="console-rule-new"),
+    path("consoles/rules/<int:pk>/", rule_views.rule_edit, name="console-rule"),
+    path("consoles/rules/<int:pk>/delete/", rule_views.rule_remove, name="console-rule-delete"),
+    path("consoles/rules/packs/<slug:name>/", rule_views.pack, name="console-pack"),
 ]

@@ -218,6 +218,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "core.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "stale": {"task": "inventory.tasks.mark_stale_sources", "schedule": 5.0, "options": {"expires": 5}},
     "agents": {"task": "agents.tasks.watch", "schedule": 5.0, "options": {"expires": 5}},
+    "consoles": {"task": "consoles.tasks.watch", "schedule": 5.0, "options": {"expires": 5}},
     "silent": {"task": "probing.tasks.mark_silent", "schedule": 5.0, "options": {"expires": 5}},
     "partitions": {
         "task": "probing.tasks.ensure_partitions",

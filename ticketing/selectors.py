@@ -48,12 +48,12 @@ def timeline_of(incident: Incident, limit: int = 200) -> list[dict[str, Any]]:
 
 
 def evidence_of(incident: Incident) -> list[dict[str, Any]]:
-    """Each source with its evidence: whether it still holds, reason, direction, paths ({text, state}) and the rest."""
+    """Each source's evidence: whether it still holds, reason, direction, paths ({text, state}), lines and the rest."""
     shown = []
     for source, held in incident.evidence.items():
         known = held if isinstance(held, dict) else {}
         cause = incident.causes.get(source)
-        paths = known.get("paths")
+        paths, lines = known.get("paths"), known.get("lines")
         shown.append(
             {
                 "source": source_label(incident, source),
@@ -61,6 +61,7 @@ def evidence_of(incident: Incident) -> list[dict[str, Any]]:
                 "reason": cause.get("reason", "") if cause else "",
                 "direction": known.get("direction", ""),
                 "paths": [path for path in paths if isinstance(path, dict)] if isinstance(paths, list) else [],
+                "lines": [str(line) for line in lines] if isinstance(lines, list) else [],
                 "rest": {
                     name.replace("_", " "): value
                     for name, value in known.items()

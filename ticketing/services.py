@@ -33,9 +33,9 @@ def incident_report(
     """Open the one incident of (kind, element), or add or update what `source` holds against the open one.
 
     Repeating a report changes nothing. An element that was resolved gets a new incident, the next episode. Evidence
-    may hold "paths" (a list of {"text", "state"}) and "direction" (a text), which mails and pages show; evidence that
-    changed is stored and nudges open pages, without a line in the timeline. Two workers may report at once; one that
-    reports several elements in a transaction takes them in a fixed order.
+    may hold "paths" (a list of {"text", "state"}), "direction" (a text) and "lines" (a list of texts), which mails and
+    pages show; evidence that changed is stored and nudges open pages, without a line in the timeline. Two workers may
+    report at once; one that reports several elements in a transaction takes them in a fixed order.
     """
     claim = {
         "title": bounds.line(title, 200) or f"{kind} {element}",
