@@ -168,6 +168,8 @@ def _element(rule_id: int, port_id: int) -> str:
 
 def _checked(rule: ConsoleRule) -> None:
     rule.full_clean(exclude=["team"])
+    if ConsoleRule.objects.filter(name=rule.name).exclude(pk=rule.pk).exists():
+        raise ValidationError({"name": "There is a rule of this name already."})
     if wrong := complaint(rule.pattern):
         raise ValidationError({"pattern": wrong})
     if rule.enabled:
