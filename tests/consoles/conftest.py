@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import struct
 import tty
 from collections.abc import AsyncIterator, Callable
@@ -77,6 +78,8 @@ class Device:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Any:
+    # An earlier test may have had a port of the same number.
+    shutil.rmtree(settings.CONSOLE_STORE, ignore_errors=True)
     made = Device(tmp_path / "R1")
     yield made
     made.close()
