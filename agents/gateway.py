@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -41,7 +42,7 @@ MAX_KEYS = 64 << 10
 OPTIONS: dict[str, Any] = {
     "interface": "asgi3",
     "loop": "uvloop",
-    "ws": "websockets-sansio",
+    "ws": "agents.sockets:Socket",
     "ws_ping_interval": PING_S,
     "ws_ping_timeout": PONG_S,
     "ws_per_message_deflate": False,
@@ -175,7 +176,8 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT; 1 with one line where it cannot listen."""
     host, port, path = settings.GATEWAY_HOST, settings.GATEWAY_PORT, settings.DATA / "run" / "gateway.sock"
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    memory.keep_large_apart()
+    memory.prepare()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
         tcp = _tcp_server(host, port)
         ssh = _tcp_server(host, settings.SSH_PORT)

@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
@@ -143,6 +144,8 @@ class Link:
         self.epoch, self._name = opened.epoch, opened.name
         await self._send(Welcome(opened.name, opened.streams, WINDOW, self._hello.version).frame())
         await self._push(opened.plans)
+        # What it said of its machine is in the database, and would stay for as long as the link does.
+        self._hello = replace(self._hello, hostname="", software="", addresses={}, streams={})
 
     async def answers(self, seconds: float) -> bool:
         """Whether the agent at the other end says anything within that time; version 1 knows no PING: what it sends

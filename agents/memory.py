@@ -5,15 +5,18 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-M_MMAP_THRESHOLD = -3
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 LARGE = 128 << 10
 
 
-def keep_large_apart() -> None:
-    """uvloop gives each TLS connection a buffer of 256 KiB and touches a page or two of it. As a mapping of its own it
-    costs just these; glibc would raise its threshold at the first one freed, and then take used memory for it."""
+def prepare() -> None:
+    """Before the first thread. uvloop gives each TLS connection a buffer of 256 KiB and touches a page or two of it. As
+    a mapping of its own it costs just these; glibc would raise its threshold at the first one freed, and then take used
+    memory for it. And what threads leave free is for everybody, for they do not run at the same time anyway."""
     with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_ARENA_MAX, 1)
 
 
 def trim() -> None:

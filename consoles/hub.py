@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("netops.consoles")
 
 RING = 1 << 20
+NOBODY: frozenset[Any] = frozenset()
+"""Of the many ports at which nobody looks."""
 LOOK_S = 60.0
 """Between looks for other ports or settings; nudges are quicker, and may get lost."""
 SYNC_S = 1.0
@@ -56,14 +58,28 @@ class Port:
         self.link: Link | None = None
         self.trouble = "its agent is not connected"
         """Why nothing comes from the port; empty while it is open."""
-        self.viewers: set[Watcher] = set()
-        self.people = People(port_id)
+        self.viewers: frozenset[Watcher] = NOBODY
+        self._people: People | None = None  # of most ports there never are any, and they are 1 kB
         self._ring = bytearray()
         self._deaf_to = -1  # where a write failed, the highest offset that was passed over
 
     @property
     def stream(self) -> int:
         return PORTS + self.port_id
+
+    @property
+    def people(self) -> People:
+        self._people = self._people or People(self.port_id)
+        return self._people
+
+    def learn(self, held: Held | None) -> None:
+        """Who has it by the database; None where nobody ever had."""
+        if held or self._people:
+            self.people.learn(held or Held())
+
+    def tick(self) -> None:
+        if self._people:
+            self._people.tick()
 
     @property
     def end(self) -> int:
@@ -165,7 +181,7 @@ class Hub:
                     port.own(link)
                 except StaleEpoch:
                     raise StaleLink from None
-                port.people.learn(held.get(port.port_id, Held()))
+                port.learn(held.get(port.port_id))
                 self._ears.listen(port)
         told = [Line(line.stream, line.name, port.end, line.settings) for line, port in zip(lines, ports, strict=True)]
         await link.send(ConsolePlan(tuple(told)).frame(CONSOLES, version))
@@ -212,7 +228,7 @@ class Hub:
         while True:
             await asyncio.sleep(SYNC_S)
             for port in self._ports.values():
-                port.people.tick()
+                port.tick()
             written, self._written = self._written, set()
             try:
                 await asyncio.to_thread(_each, [port.log.sync for port in written])
@@ -229,13 +245,15 @@ class Hub:
             for team_id, links in teams.items():
                 self._ears.look(team_id)
                 try:
-                    found = await in_thread(team_id, lines_of, agents=[link.agent_id for link in links])
+                    await self._look_at(team_id, links)
                 except Exception as error:
                     log.warning("team %s: no look for other console ports (%s)", team_id, type(error).__name__)
-                    continue
-                for link in links:
-                    if link in self._carried and _version(found.get(link.agent_id, [])) != self._carried[link][0]:
-                        link.stir()
+
+    async def _look_at(self, team_id: int, links: list[Link]) -> None:
+        found = await in_thread(team_id, lines_of, agents=[link.agent_id for link in links])
+        for link in links:
+            if link in self._carried and _version(found.get(link.agent_id, [])) != self._carried[link][0]:
+                link.stir()
 
     def _leave(self, port: Port, link: Link) -> None:
         if port.link is link:

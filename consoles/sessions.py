@@ -99,7 +99,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         port = self.port
-        port.viewers.add(self)
+        port.viewers |= {self}
         port.people.join(self)
         hello = {"type": "hello", "from": self.place, "trouble": port.trouble, "you": self.number, "key": self.key}
         self.messages.appendleft(hello | self._rights())
@@ -111,7 +111,7 @@ class Session:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.port.viewers.discard(self)
+        self.port.viewers -= {self}
         self.port.people.leave(self)
         self._note(ended=True)
         for task in self._tasks:

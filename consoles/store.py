@@ -73,7 +73,7 @@ class Log:
     def __init__(self, folder: Path, keep: int) -> None:
         """`keep`: of what is older than so many bytes, whole segments are dropped."""
         self.end = 0
-        self._folder = folder
+        self._path = str(folder)  # a Path for each port costs a gateway of many agents 2 kB an agent
         self._keep = keep
         self._epoch = -1
         self._segments: list[Segment] = []
@@ -82,6 +82,10 @@ class Log:
         self._left: list[int] = []
         self._unsynced = False
         self.look()
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self._path)
 
     @property
     def first(self) -> int:
