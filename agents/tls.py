@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,7 +11,6 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -25,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from django.conf import settings
 
+from core.keys import made_once, new_ssh_key
 from pi_agent.enrolment import fingerprint
 from pi_agent.pinning import spki_sha256
 
@@ -50,12 +47,12 @@ def server_context() -> ssl.SSLContext | None:
 
 def key_file() -> Path:
     """Key and certificate in PEM; made at first use, whoever comes first."""
-    return _once(settings.DATA / "gateway.pem", _make)
+    return made_once(settings.DATA / "gateway.pem", _make)
 
 
 def ssh_key_file() -> Path:
     """An ed25519 key as OpenSSH keeps it."""
-    return _once(settings.DATA / "gateway_ssh_key", _make_ssh)
+    return made_once(settings.DATA / "gateway_ssh_key", new_ssh_key)
 
 
 @cache
@@ -70,22 +67,6 @@ def host_fingerprint() -> str:
     """What people compare of it."""
     key = load_ssh_private_key(ssh_key_file().read_bytes(), None).public_key()
     return fingerprint(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
-
-
-def _once(path: Path, make: Callable[[], bytes]) -> Path:
-    """A private file that whoever comes first has made."""
-    if not path.exists():
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(make())
-        with suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
-    return path
-
-
-def _make_ssh() -> bytes:
-    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
 def _make() -> bytes:

@@ -15,7 +15,7 @@ _unscoped: ContextVar[str] = ContextVar("netops_unscoped", default="")
 _actor: ContextVar[dict[str, Any] | None] = ContextVar("netops_actor", default=None)
 
 
-DOORS = ("page", "api", "admin", "task", "command", "agent")
+DOORS = ("page", "api", "admin", "task", "command", "agent", "ssh")
 
 
 class NoTeamInScope(RuntimeError):

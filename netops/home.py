@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-PORTS = {"web": 0, "gateway": 1, "postgres": 2, "valkey": 3, "mail": 4, "bgp": 5, "ssh": 6, "console": 7}
+PORTS = {
+    "web": 0,
+    "gateway": 1,
+    "postgres": 2,
+    "valkey": 3,
+    "mail": 4,
+    "bgp": 5,
+    "ssh": 6,
+    "console": 7,
+    "console_ssh": 8,
+}
 
 
 def fail(sentence: str, status: int = 1) -> NoReturn:

@@ -73,6 +73,8 @@ SSH_PORT = home.port("ssh")
 # Where browsers reach consoles at the gateway: behind a proxy, which sends /console/ there, as everything else.
 CONSOLE_PORT = home.port("console")
 CONSOLE_URL = os.environ.get("NETOPS_CONSOLE_URL", "").rstrip("/")
+# Where people reach them with an SSH client.
+CONSOLE_SSH_PORT = home.port("console_ssh")
 CONSOLE_STORE = Path(os.environ.get("NETOPS_CONSOLE_STORE") or DATA / "consoles")
 # Bytes of a port's log; what is older is dropped.
 CONSOLE_KEEP = int(os.environ.get("NETOPS_CONSOLE_KEEP_MB") or 256) << 20

@@ -118,7 +118,7 @@ def runall(arguments: list[str]) -> int:
         allow = f"127.0.0.1:{home.port('mail')} 127.0.0.1:{home.port('bgp')}"
         os.environ["NETOPS_OUTBOUND_ALLOW"] = f"{os.environ.get('NETOPS_OUTBOUND_ALLOW', '')} {allow}"
     _lock()
-    _check_ports(["web", "gateway", "ssh", *(["mail", "bgp"] if demo else [])])
+    _check_ports(["web", "gateway", "ssh", "console", "console_ssh", *(["mail", "bgp"] if demo else [])])
     return Supervisor(demo=demo).run()
 
 

@@ -9,7 +9,7 @@ _ENTRY: dict[str, Any] = {
     "key": {**_TEXT, "description": "its place in the trail"},
     "at": {"type": "string", "format": "date-time"},
     "who": {**_TEXT, "description": "a person, token, task or command by name"},
-    "door": {**_TEXT, "description": "page, api, admin, task, command, agent; empty for none of these"},
+    "door": {**_TEXT, "description": "page, api, admin, task, command, agent, ssh; empty for none of these"},
     "user": _NUMBER,
     "token": _NUMBER,
     "token_name": _TEXT,

@@ -88,6 +88,14 @@ class TokenForm(RoleForm):
         return [text for text in re.split(r"[\s,]+", self.cleaned_data["networks"]) if text]
 
 
+class SshKeyForm(forms.Form):
+    line = forms.CharField(
+        label="Public key", max_length=4000, widget=forms.Textarea({"rows": 4, "spellcheck": "false"}),
+        help_text="The one line of a .pub file, for example ~/.ssh/id_ed25519.pub",
+    )  # fmt: skip
+    name = forms.CharField(label="Name", max_length=60, required=False, help_text="Empty: as its comment says.")
+
+
 def refused(form: forms.Form, error: ValidationError) -> None:
     """Put what a service refused beside the fields it is about."""
     for name, texts in error.message_dict.items():

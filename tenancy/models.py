@@ -13,7 +13,10 @@ from tenancy.audit import tracked
 from tenancy.base import TeamManager, TeamModel
 from tenancy.roles import ROLES
 
-__all__ = ["AdminVisit", "ApiToken", "Invitation", "Membership", "Seat", "Team", "TeamManager", "TeamModel", "User"]
+__all__ = [
+    "AdminVisit", "ApiToken", "Invitation", "Membership", "Seat", "SshKey", "SshKeyChange", "SshPassword", "Team",
+    "TeamManager", "TeamModel", "User",
+]  # fmt: skip
 _ROLES = [(role, role.capitalize()) for role in ROLES]
 
 
@@ -97,6 +100,46 @@ class AdminVisit(TeamModel):
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.user}"
+
+
+class SshKey(models.Model):
+    """A person's public key at the SSH door, known by its fingerprint alone; `kind` is what people call it."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=60)
+    kind = models.CharField(max_length=40, editable=False)
+    fingerprint = models.CharField(max_length=50, editable=False)
+    created = models.DateTimeField(auto_now_add=True)
+    last_used = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "fingerprint"], name="sshkey_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SshPassword(models.Model):
+    """Lets one person through the SSH door once, soon. Kept as a digest."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64, unique=True)
+    expires = models.DateTimeField()
+
+
+@tracked()
+class SshKeyChange(TeamModel):
+    """A member's SSH key came or went: keys are a person's, and the audit trail is of each team that they open."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    change = models.CharField(max_length=10, choices=[("added", "Added"), ("removed", "Removed")])
+    key = models.CharField(max_length=160)
+
+    class Meta(TeamModel.Meta):
+        verbose_name = "SSH key"
 
     def __str__(self) -> str:
         return f"{self.user}"

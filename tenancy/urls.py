@@ -7,7 +7,7 @@ from allauth.mfa.totp import views as allauth_totp
 from allauth.socialaccount.providers.openid_connect import views as allauth_openid
 from django.urls import path
 
-from tenancy import views
+from tenancy import ssh_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -29,6 +29,9 @@ urlpatterns = [
     path("account/two-factor/off/", allauth_totp.deactivate_totp, name="mfa_deactivate_totp"),
     path("account/recovery-codes/", allauth_codes.view_recovery_codes, name="mfa_view_recovery_codes"),
     path("account/recovery-codes/new/", allauth_codes.generate_recovery_codes, name="mfa_generate_recovery_codes"),
+    path("account/ssh-keys/", ssh_views.key_add, name="ssh-key-add"),
+    path("account/ssh-keys/<int:pk>/remove/", ssh_views.key_remove, name="ssh-key-remove"),
+    path("account/ssh-password/", ssh_views.password, name="ssh-password"),
     path("account/sessions/<int:pk>/end/", views.session_end, name="session-end"),
     path("invitations/<str:secret>/", views.invitation, name="invitation"),
 ]

@@ -18,8 +18,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.scope import acting, team_scope
+from tenancy import ssh_views
 from tenancy.forms import JoinForm, refused
-from tenancy.models import Invitation, Seat, User
+from tenancy.models import Invitation, Seat, SshKey, User
 from tenancy.services import invitation_accept, invitation_find, invitation_sign_up
 
 
@@ -56,6 +57,8 @@ def account(request: HttpRequest) -> HttpResponse:
         "second_factor": Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).first(),
         "sessions": sorted(UserSession.objects.purge_and_list(user), key=lambda each: each.created_at, reverse=True),
         "seats": Seat.of_user(user.pk),
+        "ssh": ssh_views.way_in(request),
+        "ssh_keys": SshKey.objects.filter(user=user).order_by("-created"),
     }
     return render(request, "tenancy/account.html", context)
 

@@ -17,6 +17,8 @@ NO_TEAM = {
     "tenancy.User": "a person may be in several teams; pages and API show only the members of one",
     "tenancy.User_groups": "Django's permissions, which netops does not use: roles are memberships",
     "tenancy.User_user_permissions": "Django's permissions, which netops does not use: roles are memberships",
+    "tenancy.SshKey": "a person's key at the SSH door; what it opens is asked of the memberships",
+    "tenancy.SshPassword": "a person's one-time password at the SSH door",
     "tenancy.Team": "the team itself; who may know of which one is said by netops_user_teams and netops_token",
     "auth": "Django's permissions, which netops does not use: roles are memberships",
     "contenttypes": "names of models, the same for every team",

@@ -49,6 +49,7 @@ TRACKED = {
     "tenancy.apitoken",
     "tenancy.invitation",
     "tenancy.membership",
+    "tenancy.sshkeychange",
     "ticketing.desk",
     "ticketing.incident",
     "ticketing.ticket",
