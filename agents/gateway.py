@@ -182,12 +182,13 @@ def main() -> int:
         tcp = _tcp_server(host, port)
         ssh = _tcp_server(host, settings.SSH_PORT)
         browsers = _tcp_server(host, settings.CONSOLE_PORT)
+        clients = _tcp_server(host, settings.CONSOLE_SSH_PORT)
         unix = _unix_server(path)
     except OSError as error:
         print(f"netops: the gateway cannot listen on {error.filename} ({error.strerror}): {_FIX}", file=sys.stderr)
         return 1
     try:
-        server = _server(unix, ssh, browsers, f"{host}:{port} and {path}")
+        server = _server(unix, ssh, (browsers, clients), f"{host}:{port} and {path}")
     except OSError as error:
         print(f"netops: the gateway has no key ({error}): see NETOPS_DATA/gateway.pem.", file=sys.stderr)
         return 1
@@ -200,7 +201,9 @@ def main() -> int:
     return 0
 
 
-def _server(unix: socket.socket, ssh: socket.socket, browsers: socket.socket, where: str) -> uvicorn.Server:
+def _server(
+    unix: socket.socket, ssh: socket.socket, people: tuple[socket.socket, socket.socket], where: str
+) -> uvicorn.Server:
     import uvicorn
     from django.core.asgi import get_asgi_application
 
@@ -208,6 +211,7 @@ def _server(unix: socket.socket, ssh: socket.socket, browsers: socket.socket, wh
     from core.roles import keep_beating
 
     gateway = Gateway(get_asgi_application())
+    browsers, clients = people
 
     class Server(uvicorn.Server):
         """Listens on both sockets, and for SSH; uvicorn itself makes TCP servers only of the sockets it is given."""
@@ -223,6 +227,8 @@ def _server(unix: socket.socket, ssh: socket.socket, browsers: socket.socket, wh
                 self.tasks.append(asyncio.create_task(gateway.hub.keep()))
             keep_beating("gateway")
             log.info("the gateway listens on %s", where)
+            if gateway.hub:
+                await gateway.hub.clients(clients)
 
         def _protocol(self, config: uvicorn.Config) -> asyncio.Protocol:
             factory: Any = config.http_protocol_class

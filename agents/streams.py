@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import socket
+
     from agents.link import Link
     from agents.models import Agent
     from pi_agent.frames import Frame
@@ -41,6 +43,9 @@ class Hub(Protocol):
 
     async def browsers(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI application of the port that browsers come to."""
+
+    async def clients(self, sock: socket.socket) -> None:
+        """People come to this socket with SSH clients, from now on."""
 
     async def keep(self) -> None:
         """For ever, beside all links."""

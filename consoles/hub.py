@@ -25,6 +25,7 @@ from pi_agent.frames import CONSOLES, PORTS, Error, Frame, Type, ack
 from pi_agent.lines import ConsolePlan, Line, PortState
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
 log = logging.getLogger("netops.consoles")
@@ -216,6 +217,12 @@ class Hub:
 
             self._app = application(self)
         await self._app(scope, receive, send)
+
+    async def clients(self, sock: socket.socket) -> None:
+        from consoles.ssh.server import Door
+
+        self._door = Door(self)
+        await self._door.listen(sock)
 
     async def keep(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -70,3 +70,24 @@ def visits_of(*, port_id: int) -> list[ConsoleVisit]:
     for visit in visits:
         visit.here = visit.ended is None and visit.seen > since
     return visits
+
+
+@dataclass(frozen=True)
+class Named:
+    """A port as people ask for it where there is no page."""
+
+    port_id: int
+    title: str
+    device: str
+    agent: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it may be asked for by."""
+        return self.title, self.device, str(self.port_id)
+
+
+def named_ports() -> list[Named]:
+    """The team's, in the order of the list of consoles."""
+    rows = ConsolePort.objects.select_related("device", "agent").order_by("title", "name", "pk")
+    return [Named(row.pk, str(row), row.device.name if row.device else "", row.agent.name) for row in rows]

@@ -1,6 +1,7 @@
 """Teams, their members, invitations and tokens."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -161,8 +162,19 @@ class Seat:
     @classmethod
     def of_user(cls, user_id: int) -> list[Self]:
         """Every team a user is a member of, by name."""
-        rows = cls._query("SELECT team_id, slug, name, role FROM netops_user_teams(%s)", user_id)
-        return [cls(team, slug, name, role, user_id) for team, slug, name, role in rows]
+        return cls.of_users([user_id]).get(user_id, [])
+
+    @classmethod
+    def of_users(cls, user_ids: Iterable[int]) -> dict[int, list[Self]]:
+        """The same of each of several, who may have none."""
+        found: dict[int, list[Self]] = {}
+        wanted = (
+            "SELECT u.id, t.* FROM unnest(%s::bigint[]) u (id) CROSS JOIN LATERAL netops_user_teams(u.id) t"
+            " ORDER BY t.name"
+        )
+        for user_id, team_id, slug, name, role in cls._query(wanted, [*user_ids]):
+            found.setdefault(user_id, []).append(cls(team_id, slug, name, role, user_id))
+        return found
 
     @classmethod
     def of_token(cls, key: str, digest: str) -> Self | None:
@@ -173,7 +185,7 @@ class Seat:
         return None
 
     @staticmethod
-    def _query(sql: str, *parameters: int | str) -> list[tuple[Any, ...]]:
+    def _query(sql: str, *parameters: int | str | list[int]) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return list(cursor.fetchall())

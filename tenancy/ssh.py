@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -99,6 +100,29 @@ def ssh_password_spend(*, username: str, secret: str) -> bool:
 def host_key_file() -> Path:
     """The private key of the SSH door; made at first use."""
     return made_once(settings.DATA / "console_ssh_key", new_ssh_key)
+
+
+@dataclass(frozen=True)
+class SshPerson:
+    """Who may come to the SSH door. `keys`: fingerprint -> id; `seats` by name of the team."""
+
+    user_id: int
+    name: str
+    keys: dict[str, int]
+    seats: tuple[Seat, ...]
+
+
+def ssh_people(*, username: str | None = None) -> list[SshPerson]:
+    """The one of this name, else everybody who has a key; nobody whose account is switched off."""
+    keys: dict[int, dict[str, int]] = {}
+    wanted = SshKey.objects.all() if username is None else SshKey.objects.filter(user__username=username)
+    for user_id, fingerprint, pk in wanted.values_list("user_id", "fingerprint", "pk"):
+        keys.setdefault(user_id, {})[fingerprint] = pk
+    users = User.objects.filter(is_active=True)
+    users = users.filter(pk__in=keys) if username is None else users.filter(username=username)
+    people = dict(users.values_list("pk", "username"))
+    seats = Seat.of_users(people)
+    return [SshPerson(pk, name, keys.get(pk, {}), tuple(seats.get(pk, ()))) for pk, name in people.items()]
 
 
 @cache

@@ -29,7 +29,7 @@ def way_in(request: HttpRequest) -> dict[str, Any]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-@reauthentication_required
+@reauthentication_required  # type: ignore[untyped-decorator]
 @never_cache
 def key_add(request: HttpRequest) -> HttpResponse:
     form, user = SshKeyForm(request.POST or None), cast(User, request.user)
@@ -57,7 +57,7 @@ def key_remove(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-@reauthentication_required
+@reauthentication_required  # type: ignore[untyped-decorator]
 @never_cache
 def password(request: HttpRequest) -> HttpResponse:
     """GET explains, POST makes one and shows it."""
