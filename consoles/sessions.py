@@ -39,7 +39,7 @@ DATABASE_S = 15.0
 """Nobody waits longer for a database; one that is away is noticed sooner."""
 SCROLLBACK = 512 << 10
 """Bytes of the log that are shown on opening."""
-DOORS = {"browser": "page"}
+DOORS = {"browser": "page", "ssh": "ssh"}
 """By how the person came, what the audit trail calls the door."""
 P = ParamSpec("P")
 T = TypeVar("T")

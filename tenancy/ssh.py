@@ -25,6 +25,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from core.keys import made_once, new_ssh_key
+from core.live import group, send_to
 from core.scope import team_scope
 from tenancy.models import Seat, SshKey, SshKeyChange, SshPassword, User
 from tenancy.services import token_digest
@@ -64,9 +65,12 @@ def ssh_key_add(*, user: User, line: str, name: str = "") -> SshKey:
 
 @transaction.atomic
 def ssh_key_remove(*, key: SshKey) -> None:
-    """Who is at a console with it is out within a minute."""
+    """Who is at a console with it is out at once."""
     key.delete()
     _note(key, "removed")
+    assert key.user_id
+    for seat in Seat.of_user(key.user_id):
+        send_to(group(seat.team_id), {"type": "members"})  # who is in has to show again that they may
 
 
 def ssh_key_used(*, pk: int) -> None:

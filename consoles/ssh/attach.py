@@ -58,7 +58,7 @@ class Attached:
             offset, data = await session.read(CHUNK)
             while session.messages:
                 await self._told(session.messages.popleft())
-            if offset > place:
+            if data and offset > place:
                 await terminal.say(f"{offset - place} bytes are missing here")
             if data:
                 await terminal.write(data if terminal.raw else self._safe.feed(data))

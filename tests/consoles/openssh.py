@@ -44,6 +44,15 @@ class OpenSsh:
         command = self.command(login, *options, **how)
         return pexpect.spawn(command[0], command[1:], timeout=HANG, echo=False, dimensions=(40, 160))
 
-    def sit_with_password(self, login: str) -> Any:
-        none = ["-o", "BatchMode=no", "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1"]
+    def sit_with_password(self, login: str, way: str = "keyboard-interactive") -> Any:
+        none = [
+            "-o",
+            "BatchMode=no",
+            "-o",
+            "PubkeyAuthentication=no",
+            "-o",
+            "NumberOfPasswordPrompts=1",
+            "-o",
+            f"PreferredAuthentications={way}",
+        ]
         return self.sit(login, *none)
