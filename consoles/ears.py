@@ -69,6 +69,7 @@ class _Team:
     rows: list[tuple[int, str]] = field(default_factory=list)
     patterns: PatternSet | None = None
     loaded: float = 0.0
+    ports: set[Port] = field(default_factory=set)
 
 
 class _News(asyncio.Event):
@@ -149,10 +150,10 @@ class Ears:
 
     def listen(self, port: Port) -> None:
         """This gateway has the port, from now on or again."""
-        if port not in self._ears:
-            self._ears[port] = ear = Ear(port, self._heard)
-            port.viewers.add(ear)
-        self._fresh.add(self._ears[port])
+        team = self._teams.setdefault(port.team_id, _Team())
+        team.ports.add(port)
+        if team.rows or not team.loaded:
+            self._fresh.add(self._ear(port))
         self.look(port.team_id)
 
     def look(self, team_id: int) -> None:
@@ -179,6 +180,19 @@ class Ears:
             else:
                 await asyncio.sleep(PAUSE_S)
 
+    def _ear(self, port: Port) -> Ear:
+        """Ports of teams without rules have none: there may be thousands."""
+        if port not in self._ears:
+            self._ears[port] = ear = Ear(port, self._heard)
+            port.viewers |= {ear}
+        return self._ears[port]
+
+    def _drop(self, ear: Ear) -> None:
+        ear.port.viewers -= {ear}
+        del self._ears[ear.port]
+        self._fresh.discard(ear)
+        self._dirty.discard(ear)
+
     def _heard(self, ear: Ear) -> None:
         self._dirty.add(ear)
         self._wake.set()
@@ -202,9 +216,13 @@ class Ears:
                     log.error("the rules of team %s are not used: %s", team_id, error)
                     patterns = None
                 team.rows, team.patterns = rows, patterns
+                for port in (team.ports - self._ears.keys()) if rows else ():
+                    self._ear(port).skip()
                 # What was said before a rule was made is none of its business, also after a restart.
                 await self._note(team_id)
             team.loaded = now
+            for ear in [self._ears[port] for port in team.ports if port in self._ears] if not rows else ():
+                self._drop(ear)
             self._stale.discard(team_id)
         await self._place()
 
