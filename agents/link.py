@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from agents import nudges, services
 from agents.models import agent_of_key
@@ -50,6 +51,8 @@ HANDSHAKE_S = 30.0
 GRACE_S = 5.0
 WINDOW = 256 << 10
 """Bytes an agent may have in flight unacknowledged."""
+AWAY_S = 2.0
+"""Between attempts, while the database is away."""
 BATCH = 32
 """Frames stored in one transaction at most."""
 
@@ -75,6 +78,16 @@ class Refused(Exception):
 async def in_thread(team_id: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `work` in one transaction of a team; the pooled connection is given back."""
     return await asyncio.get_running_loop().run_in_executor(_threads, _call(team_id, work, *args, **kwargs))
+
+
+async def when_there(team_id: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `in_thread`, again and again while the database is away: consoles need links that outlive it."""
+    while True:
+        try:
+            return await in_thread(team_id, work, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            log.warning("the database is away (%s): a link waits for it", type(error).__name__)
+            await asyncio.sleep(random.uniform(AWAY_S / 2, AWAY_S))  # noqa: S311
 
 
 async def at_door(team_id: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -114,6 +127,7 @@ class Link:
         self._pushed: dict[int, int] = {}
         self._pushing = self._news = False
         self._inbox: list[Frame] = []
+        self._waiting = 0  # their bytes
         self._storing: asyncio.Task[None] | None = None
 
     async def identify(self) -> None:
@@ -242,9 +256,10 @@ class Link:
         match frame.type:
             case Type.DATA:
                 self._inbox.append(frame)
+                self._waiting += _size(frame)
                 if self._storing is None or self._storing.done():
                     self._storing = self._start(self._store())
-                elif len(self._inbox) >= BATCH:
+                elif self._waiting > 2 * WINDOW:  # no agent of ours sends so much ahead
                     await asyncio.wait([self._storing])
             case Type.ACK | Type.PONG:
                 pass  # of a plan: what counts is that reports come under its version
@@ -283,10 +298,11 @@ class Link:
     async def _store(self) -> None:
         """Commit, then acknowledge: what was acknowledged is never lost. Frames that wait share a transaction."""
         while self._inbox:
-            batch, self._inbox = self._inbox, []
+            batch, self._inbox = self._inbox[:BATCH], self._inbox[BATCH:]
+            self._waiting -= sum(map(_size, batch))
             for stream in dict.fromkeys(frame.stream for frame in batch):
                 frames = [(frame.offset, frame.payload) for frame in batch if frame.stream == stream]
-                expected = await in_thread(
+                expected = await when_there(
                     self.team_id,
                     services.stream_receive,
                     agent_id=self.agent_id,
@@ -307,7 +323,7 @@ class Link:
         try:
             while self._news:
                 self._news = False
-                plans = await in_thread(self.team_id, services.plans_of, agent_id=self.agent_id, epoch=self.epoch)
+                plans = await when_there(self.team_id, services.plans_of, agent_id=self.agent_id, epoch=self.epoch)
                 await self._push(plans)
                 if self._hub and self._ports:
                     await self._hub.plan(self)
@@ -322,3 +338,8 @@ class Link:
                     await self._send(Frame(Type.DATA, stream, version, payload))
                 elif self._hello.version > 2:
                     await self._send(Frame(Type.ROTATE))
+
+
+def _size(frame: Frame) -> int:
+    """About what it takes here."""
+    return len(frame.payload) + 200

@@ -1,4 +1,5 @@
-"""Who serves an agent hears that something about it changed: its plans, its state. One ear for a whole process."""
+"""Who serves an agent hears that something about it changed, who serves people what their team is told: one ear for a
+whole process."""
 
 from __future__ import annotations
 
@@ -6,16 +7,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from django.conf import settings
 
-from core.live import channel
+from core import live
 
 log = logging.getLogger("netops.gateway")
 
 AGAIN_S = 5.0
 
 _ears: dict[int, list[Callable[[], object]]] = {}
+_team_ears: dict[int, list[Callable[[dict[str, Any]], object]]] = {}
 
 
 def group(agent_id: int | str) -> str:
@@ -35,8 +38,20 @@ def hearing(agent_id: int, news: Callable[[], object]) -> Iterator[None]:
             del _ears[agent_id]
 
 
+@contextlib.contextmanager
+def hearing_team(team_id: int, news: Callable[[dict[str, Any]], object]) -> Iterator[None]:
+    """As `hearing`, of the messages to the open pages of a team (core.live)."""
+    _team_ears.setdefault(team_id, []).append(news)
+    try:
+        yield
+    finally:
+        _team_ears[team_id].remove(news)
+        if not _team_ears[team_id]:
+            del _team_ears[team_id]
+
+
 async def listen() -> None:
-    """For all agents, until cancelled."""
+    """For all agents and teams, until cancelled."""
     from redis import RedisError
     from redis import asyncio as valkeys
 
@@ -46,11 +61,25 @@ async def listen() -> None:
                 valkeys.Redis.from_url(settings.REDIS_URL, socket_timeout=None) as valkey,
                 valkey.pubsub() as ear,
             ):
-                await ear.psubscribe(channel(group("*")))
+                await ear.psubscribe(live.channel(group("*")), live.channel(live.group("*")))
                 async for message in ear.listen():
-                    agent_id = message["channel"].rpartition(b".")[2]
-                    for news in _ears.get(int(agent_id) if agent_id.isdigit() else 0, ()):
-                        news()
+                    _heard(message)
         except (RedisError, OSError) as error:
             log.warning("nudges for agents are not heard (%s); links look by themselves", type(error).__name__)
         await asyncio.sleep(AGAIN_S)
+
+
+def _heard(message: dict[str, Any]) -> None:
+    where, _, number = message["channel"].decode().rpartition(".")
+    if message["type"] != "pmessage" or not number.isdecimal():
+        return
+    if where == live.channel("agent"):
+        for news in list(_ears.get(int(number), ())):
+            news()
+    elif ears := _team_ears.get(int(number)):
+        from channels.layers import get_channel_layer
+
+        layer: Any = get_channel_layer()
+        told = layer.deserialize(message["data"])
+        for hear in list(ears):
+            hear(told)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
 
-from agents.link import Link, in_thread
+from agents.link import Link, in_thread, when_there
 from agents.services import StaleLink
 from consoles import services
 from consoles.ears import Ears
@@ -166,13 +166,13 @@ class Hub:
     async def plan(self, link: Link) -> None:
         """Say which ports are to be open, if that is news for the agent; take them over for this link first."""
         self._ears.look(link.team_id)
-        lines = (await in_thread(link.team_id, lines_of, agents=[link.agent_id])).get(link.agent_id, [])
+        lines = (await when_there(link.team_id, lines_of, agents=[link.agent_id])).get(link.agent_id, [])
         version, (sent, before) = _version(lines), self._carried.get(link, (0, []))
         if version == sent or not (lines or before):
             return
         ports = [self.port(link.team_id, line.port_id) for line in lines]
         new = [port.port_id for port in ports if port.link is not link]
-        held = await in_thread(link.team_id, locks_of, port_ids=new) if new else {}
+        held = await when_there(link.team_id, locks_of, port_ids=new) if new else {}
         self._carried[link] = version, ports
         for port in set(before) - set(ports):
             self._leave(port, link)

@@ -13,16 +13,15 @@ from datetime import datetime
 from time import monotonic
 from typing import Any, ParamSpec, Self, TypeVar
 
-from channels.layers import get_channel_layer
 from django.db import connection
 from django.utils import timezone
 from redis import RedisError
 
+from agents import nudges
 from consoles import services
 from consoles.hub import Hub
 from consoles.people import AWAY, TYPING_S, Refused, new_key
 from consoles.selectors import port_exists
-from core.live import group
 from core.scope import acting, team_scope
 from pi_agent.frames import Frame, Type
 from tenancy.models import Seat
@@ -88,7 +87,7 @@ class Session:
         self._find_seat = find_seat
         self._recheck = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._checking: asyncio.Task[None]
         self._visit: int | None = None
         self._times: dict[str, datetime | None] = {"began": timezone.now(), "typed_first": None, "typed_last": None}
         self._noting = asyncio.Lock()
@@ -104,19 +103,16 @@ class Session:
         hello = {"type": "hello", "from": self.place, "trouble": port.trouble, "you": self.number, "key": self.key}
         self.messages.appendleft(hello | self._rights())
         self._note()
-        for work in (self._check(), self._hear()):
-            task = asyncio.create_task(work)
-            task.add_done_callback(self._ended)
-            self._tasks.append(task)
+        self._checking = asyncio.create_task(self._check())
+        self._checking.add_done_callback(self._ended)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.port.viewers -= {self}
         self.port.people.leave(self)
         self._note(ended=True)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._checking.cancel()
+        await asyncio.wait([self._checking])
         if self._over.done():
             self._over.exception()
 
@@ -188,6 +184,11 @@ class Session:
         return {"writes": self.writes, "takes": self.takes}
 
     async def _check(self) -> None:
+        """Each minute, and when members of the team change; nudges may get lost."""
+        with nudges.hearing_team(self.seat.team_id, self._heard):
+            await self._look_again()
+
+    async def _look_again(self) -> None:
         known = monotonic()
         while True:
             with suppress(TimeoutError):
@@ -214,23 +215,9 @@ class Session:
                 if not self.writes:
                     self.port.people.bar(self)
 
-    async def _hear(self) -> None:
-        """Nudges of the team; while they are not heard, the check of each minute does."""
-        layer = get_channel_layer()
-        assert layer is not None
-        name = group(self.seat.team_id)
-        while True:
-            try:
-                channel = await layer.new_channel()
-                await layer.group_add(name, channel)
-                try:
-                    while True:
-                        if (await layer.receive(channel)).get("type") == "members":
-                            self._recheck.set()
-                finally:
-                    await layer.group_discard(name, channel)
-            except (RedisError, OSError):
-                await asyncio.sleep(RECHECK_S)
+    def _heard(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "members":
+            self._recheck.set()
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` for this person, in one transaction of the team; the pooled connection is given back."""

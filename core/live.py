@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("netops.live")
 
 
-def group(team_id: int) -> str:
+def group(team_id: int | str) -> str:
     return f"team.{team_id}"
 
 

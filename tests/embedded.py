@@ -4,10 +4,12 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +45,27 @@ for name in set(os.environ) - {"NETOPS_FORBID_SKIPS", "NETOPS_LONG", "NETOPS_WRI
 os.environ["NETOPS_DATA"] = str(DATA)
 os.environ["NETOPS_PORT"] = str(free_port_base())
 os.environ["NETOPS_OUTBOUND_ALLOW"] = "127.0.0.1"
-_processes: list[subprocess.Popen[bytes]] = []
+
+
+class Service:
+    """PostgreSQL or Valkey of this process, which a test may take away for a while."""
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        self._command, self._options = command, options
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, **self._options)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+services: dict[str, Service] = {}
 
 
 @pytest.fixture(scope="session")
@@ -51,11 +73,10 @@ def valkey() -> str:
     """The URL of a running Valkey."""
     from netops import embedded, home
 
-    process = subprocess.Popen(embedded.valkey_command(home.folder("run")), stdout=subprocess.DEVNULL)
-    _processes.append(process)
+    made = services["valkey"] = Service(embedded.valkey_command(home.folder("run")), stdout=subprocess.DEVNULL)
     path = home.folder("run") / "valkey.sock"
     while not path.exists():
-        assert process.poll() is None
+        assert made.process.poll() is None
     return home.redis_url()
 
 
@@ -91,9 +112,8 @@ def django_db_setup(django_db_blocker: object, valkey: str) -> None:
         "-c",
         "synchronous_commit=off",
     ]
-    with (DATA / "postgres.log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log, **postgres.popen_options())  # type: ignore[call-overload]
-    _processes.append(process)
+    log = os.open(DATA / "postgres.log", os.O_WRONLY | os.O_CREAT)
+    services["postgres"] = Service(command, stderr=log, **postgres.popen_options())
     postgres.wait_ready()
     passwords = {role: home.secret(f"database_{role}") for role in ("owner", "app")}
     embedded.create_roles(postgres, home.secret("database_superuser"), passwords, "netops")
@@ -113,12 +133,6 @@ def django_db_setup(django_db_blocker: object, valkey: str) -> None:
 
 
 def pytest_unconfigure() -> None:
-    import signal
-
-    for process in reversed(_processes):
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    for service in reversed(services.values()):
+        service.stop()
     shutil.rmtree(DATA, ignore_errors=True)
