@@ -11,7 +11,7 @@ from agents.models import Agent
 from inventory.models import Device
 from pi_agent.lines import BAUDS, FLOWS, PARITIES
 from tenancy.audit import tracked
-from tenancy.models import TeamModel, User
+from tenancy.models import ApiToken, TeamModel, User
 from ticketing.models import Incident
 
 
@@ -46,11 +46,14 @@ class ConsolePort(TeamModel):
 
 
 class ConsoleTicket(TeamModel):
-    """Lets one browser of one user to one port, once, soon. Kept as a digest."""
+    """Lets one browser of one user to one port, once, soon; or one program (without cookies) of whoever asked for it: a
+    user, a token, or a user's token. Kept as a digest."""
 
     digest = models.CharField(max_length=64)
     port = models.ForeignKey(ConsolePort, on_delete=models.CASCADE, related_name="+", db_constraint=False)
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, null=True, related_name="+", db_constraint=False)
+    program = models.BooleanField(default=False)
     writes = models.BooleanField(default=False)
     expires = models.DateTimeField()
 

@@ -16,7 +16,8 @@ from agents.nudges import group
 from consoles.models import ConsolePort, ConsoleTicket, ConsoleVisit
 from core.live import publish, send_to
 from core.scope import current_team_id
-from tenancy.models import User
+from tenancy.models import Seat, User
+from tenancy.roles import can
 
 TICKET_S = 30
 
@@ -43,6 +44,12 @@ def port_update(*, port: ConsolePort, **values: Any) -> ConsolePort:
     return port
 
 
+def port_set(*, port_id: int, **values: Any) -> None:
+    """As port_update; nothing where the port is gone."""
+    if port := ConsolePort.objects.filter(pk=port_id).first():
+        port_update(port=port, **values)
+
+
 def port_state(*, port_id: int, trouble: str) -> None:
     """What the agent says of the port."""
     changed = ConsolePort.objects.filter(pk=port_id).exclude(tried=True, trouble=trouble)
@@ -52,10 +59,19 @@ def port_state(*, port_id: int, trouble: str) -> None:
 
 def ticket_issue(*, port: ConsolePort, user: User, writes: bool) -> str:
     """The secret by which this user's browser gets to the port within TICKET_S."""
+    return _issue(port=port, user=user, writes=writes)
+
+
+def program_ticket_issue(*, port: ConsolePort, seat: Seat) -> str:
+    """The secret by which a program of this seat gets to the port within TICKET_S."""
+    writes = can(seat.role, "console.write")
+    return _issue(port=port, user_id=seat.user_id, token_id=seat.token_id, program=True, writes=writes)
+
+
+def _issue(**values: Any) -> str:
     now, secret = timezone.now(), secrets.token_urlsafe(32)
     ConsoleTicket.objects.filter(expires__lt=now).delete()
-    expires = now + timedelta(seconds=TICKET_S)
-    ConsoleTicket.objects.create(digest=_digest(secret), port=port, user=user, writes=writes, expires=expires)
+    ConsoleTicket.objects.create(digest=_digest(secret), expires=now + timedelta(seconds=TICKET_S), **values)
     return secret
 
 
@@ -72,11 +88,23 @@ def ticket_spend(*, port_id: int, user_id: int, secret: str) -> Spent | None:
         cursor.execute(
             f'DELETE FROM "{ConsoleTicket._meta.db_table}" t USING "{User._meta.db_table}" u WHERE t.team_id = %s'
             " AND t.digest = %s AND t.port_id = %s AND t.user_id = %s AND t.expires > clock_timestamp()"
-            " AND u.id = t.user_id RETURNING t.writes, u.username",
+            " AND u.id = t.user_id AND NOT t.program RETURNING t.writes, u.username",
             [current_team_id(), _digest(secret), port_id, user_id],
         )
         row = cursor.fetchone()
     return Spent(*row) if row else None
+
+
+def program_ticket_spend(*, port_id: int, secret: str) -> tuple[int | None, int | None] | None:
+    """As ticket_spend: (id of the user, id of the token) whose program it lets in."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'DELETE FROM "{ConsoleTicket._meta.db_table}" WHERE team_id = %s AND digest = %s AND port_id = %s'
+            " AND program AND expires > clock_timestamp() RETURNING user_id, token_id",
+            [current_team_id(), _digest(secret), port_id],
+        )
+        row: tuple[int | None, int | None] | None = cursor.fetchone()
+    return row
 
 
 def visit_note(

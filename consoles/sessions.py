@@ -38,7 +38,7 @@ DATABASE_S = 15.0
 """Nobody waits longer for a database; one that is away is noticed sooner."""
 SCROLLBACK = 512 << 10
 """Bytes of the log that are shown on opening."""
-DOORS = {"browser": "page", "ssh": "ssh"}
+DOORS = {"browser": "page", "ssh": "ssh", "program": "api"}
 """By how the person came, what the audit trail calls the door."""
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -251,7 +251,8 @@ async def in_thread(seat: Seat, door: str, work: Callable[P, T], *args: P.args, 
 
     def call() -> T:
         try:
-            with acting(door=door, user=seat.user_id, token=seat.token_id), team_scope(seat.team_id):
+            token = {"token": seat.token_id, "token_name": seat.token_name or None}
+            with acting(door=door, user=seat.user_id, **token), team_scope(seat.team_id):
                 return work(*args, **kwargs)
         finally:
             connection.close()

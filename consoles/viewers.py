@@ -30,8 +30,8 @@ CHUNK = 64 << 10
 _HEAD = struct.Struct("!Q")
 
 
-class _Gone(Exception):
-    """The browser closed the socket."""
+class Gone(Exception):
+    """The socket is closed."""
 
 
 class Viewer:
@@ -51,18 +51,14 @@ class Viewer:
         except Ended as end:
             await self._say({"type": "refused", "sentence": str(end)})
             await self._send({"type": "websocket.close", "code": 4404})
-        except (_Gone, OSError):
+        except (Gone, OSError):
             pass
 
     async def _enter(self) -> Session:
         """The ticket is spent."""
-        try:
-            async with asyncio.timeout(TICKET_S):
-                first = _read(await self._message())
-        except TimeoutError:
-            raise Ended("No ticket came: open the console again.") from None
+        first = await self._first()
         seat, secret, start = await self._find_seat(), first.get("ticket"), first.get("from")
-        pk, spent = int(self._scope["url_route"]["kwargs"]["pk"]), None
+        pk, spent = self._pk(), None
         if seat and can(seat.role, "console.read") and isinstance(secret, str):
             user, secret = seat.user_id or 0, secret[:100]
             spent = await in_thread(seat, "page", services.ticket_spend, port_id=pk, user_id=user, secret=secret)
@@ -73,6 +69,17 @@ class Viewer:
             self._hub, seat, pk, self._find_seat, name=spent.name, via="browser", writes=spent.writes, start=where,
             key=key if re.fullmatch("[0-9a-f]{32}", key) else "",
         )  # fmt: skip
+
+    async def _first(self) -> dict[str, Any]:
+        """The message with the ticket."""
+        try:
+            async with asyncio.timeout(TICKET_S):
+                return _read(await self._message())
+        except TimeoutError:
+            raise Ended("No ticket came: open the console again.") from None
+
+    def _pk(self) -> int:
+        return int(self._scope["url_route"]["kwargs"]["pk"])
 
     async def _stay(self, session: Session) -> None:
         tasks = [asyncio.create_task(work) for work in (self._pump(session), self._listen(session), session.over())]
@@ -113,7 +120,7 @@ class Viewer:
     async def _message(self) -> dict[str, Any]:
         event: dict[str, Any] = await self._receive()
         if event["type"] != "websocket.receive":
-            raise _Gone
+            raise Gone
         return event
 
     async def _say(self, message: dict[str, Any]) -> None:
@@ -121,13 +128,20 @@ class Viewer:
 
 
 def application(hub: Hub) -> Any:
-    """Sockets of browsers: the session's cookie, and pages of our own only (Origin)."""
+    """Sockets of browsers: the session's cookie, and pages of our own only (Origin). Programs have tickets alone."""
+    from consoles.programs import Program
 
     async def console(scope: Any, receive: Any, send: Any) -> None:
         await Viewer(hub, scope, receive, send).serve()
 
-    router: Any = URLRouter([path("console/<slug:slug>/<int:pk>", console)])  # type: ignore[arg-type]
-    sockets = AllowedHostsOriginValidator(SessionMiddlewareStack(router))
+    async def program(scope: Any, receive: Any, send: Any) -> None:
+        await Program(hub, scope, receive, send).serve()
+
+    routes: list[Any] = [
+        path("console/<slug:slug>/<int:pk>", AllowedHostsOriginValidator(SessionMiddlewareStack(console))),
+        path("console/<slug:slug>/<int:pk>/program", program),  # type: ignore[arg-type]
+    ]
+    sockets: Any = URLRouter(routes)
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":

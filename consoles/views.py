@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from typing import cast
-from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -14,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from consoles import services
+from consoles.addresses import outer_url
 from consoles.forms import PortForm
 from consoles.models import ConsolePort
 from consoles.selectors import visits_of
@@ -64,7 +63,7 @@ def ticket(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     port, seat = get_object_or_404(ConsolePort, pk=pk), seat_of(request)
     writes = can(seat.role, "console.write")
     secret = services.ticket_issue(port=port, user=cast(User, request.user), writes=writes)
-    return JsonResponse({"ticket": secret, "url": f"{_gateway(request)}/console/{seat.slug}/{port.pk}"})
+    return JsonResponse({"ticket": secret, "url": f"{outer_url(request)}/console/{seat.slug}/{port.pk}"})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -82,13 +81,3 @@ def setup(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             messages.success(request, f"{port} is set up.")
             return redirect("console", seat_of(request).slug, pk)
     return render(request, "consoles/setup.html", {"section": "consoles", "form": form, "port": port, "shown": shown})
-
-
-def _gateway(request: HttpRequest) -> str:
-    """Where this browser reaches the gateway: as configured, else through the proxy it came by, else at its port."""
-    if settings.CONSOLE_URL:
-        return str(settings.CONSOLE_URL)
-    if request.is_secure():
-        return f"wss://{request.get_host()}"
-    host = urlsplit(f"//{request.get_host()}").hostname or ""
-    return f"ws://{f'[{host}]' if ':' in host else host}:{settings.CONSOLE_PORT}"

@@ -75,6 +75,8 @@ CONSOLE_PORT = home.port("console")
 CONSOLE_URL = os.environ.get("NETOPS_CONSOLE_URL", "").rstrip("/")
 # Where people reach them with an SSH client.
 CONSOLE_SSH_PORT = home.port("console_ssh")
+# Where `web` itself reaches them, as a program.
+CONSOLE_INNER_URL = (os.environ.get("NETOPS_CONSOLE_INNER_URL") or f"ws://127.0.0.1:{CONSOLE_PORT}").rstrip("/")
 CONSOLE_STORE = Path(os.environ.get("NETOPS_CONSOLE_STORE") or DATA / "consoles")
 # Bytes of a port's log; what is older is dropped.
 CONSOLE_KEEP = int(os.environ.get("NETOPS_CONSOLE_KEEP_MB") or 256) << 20

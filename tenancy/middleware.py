@@ -82,7 +82,9 @@ class TeamScopeMiddleware:
             response = self.get_response(request)
             if response.status_code >= 500:
                 transaction.set_rollback(True)
-            return response
+        # What may take long is done when the transaction is over: it would hold a connection.
+        afterwards: Callable[[], HttpResponse] | None = getattr(response, "afterwards", None)
+        return afterwards() if afterwards else response
 
 
 def _actor(request: HttpRequest, seat: Seat) -> dict[str, Any]:

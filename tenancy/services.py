@@ -213,6 +213,7 @@ def token_revoke(*, team: Team, pk: int) -> None:
     with team_scope(team.pk):
         if not ApiToken.objects.filter(pk=pk).delete()[0]:
             raise ValidationError({"token": "This token is revoked already: reload the page."})
+        send_to(group(team.pk), {"type": "members"})  # its sockets end at once
 
 
 def network_text(text: str) -> str:

@@ -7,7 +7,8 @@ from channels.auth import get_user
 from channels.db import database_sync_to_async
 from django.conf import settings
 
-from tenancy.models import Seat
+from core.scope import team_scope
+from tenancy.models import ApiToken, Seat
 
 
 async def socket_seat(scope: Any) -> Seat | None:
@@ -17,3 +18,12 @@ async def socket_seat(scope: Any) -> Seat | None:
     seats = await database_sync_to_async(Seat.of_user)(user.pk or 0)
     slug = scope["url_route"]["kwargs"]["slug"]
     return next((seat for seat in seats if seat.slug == slug), None)
+
+
+def seat_now(*, team_id: int, user_id: int | None, token_id: int | None) -> Seat | None:
+    """The seat in the team, as the database has it now, of a token or else of a user."""
+    if token_id is not None:
+        with team_scope(team_id):
+            proof = ApiToken.objects.filter(pk=token_id).values_list("key", "digest").first()
+        return Seat.of_token(*proof) if proof else None
+    return next((seat for seat in Seat.of_user(user_id or 0) if seat.team_id == team_id), None)
