@@ -11,7 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.clones import clash_clear
-from agents.hooks import needed_for
+from agents.hooks import needed_for, on_gone
 from agents.models import Agent, AgentBoot, EnrolmentToken, enrolment_token_of, lock_names
 from agents.nudges import group
 from agents.services import KEY_TAKEN, agent_register, insert
@@ -133,6 +133,8 @@ def agent_revoke(*, agent: Agent) -> Agent:
         state=Agent.State.REVOKED, online=False, epoch=F("epoch") + 1, tunnel_port=None
     )
     clash_clear(agent=agent, reason="The agent was put out")
+    for told in on_gone:
+        told(agent)
     send_to(group(agent.pk), {"type": "revoked"})
     publish(current_team_id(), "agents")
     agent.refresh_from_db()
@@ -152,6 +154,8 @@ def agent_delete(*, agent: Agent) -> None:
         raise ValidationError({"agent": needed})
     for element in (f"agent:{agent.pk}", f"agent:{agent.pk}:key"):
         incident_clear(kind="agent", element=element, source=SOURCE, reason="The agent was removed")
+    for told in on_gone:
+        told(agent)
     send_to(group(agent.pk), {"type": "removed"})
     agent.delete()
     publish(current_team_id(), "agents")

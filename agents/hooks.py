@@ -12,5 +12,7 @@ needed_for: list[Callable[[Agent], list[str]]] = []
 """Each sentence says what must go before the agent can be removed."""
 on_ports: list[Callable[[Agent, Sequence[str]], None]] = []
 """It said over its link which ports it has (names)."""
+on_gone: list[Callable[[Agent], None]] = []
+"""It is put out or removed: nothing is heard of it any more."""
 consoles_of: list[Callable[[Agent], dict[str, int]]] = []
 """{name of a serial port: id of its console}."""

@@ -152,6 +152,11 @@ class Link:
     def key(self) -> str:
         return self._hello.key.hex()
 
+    @property
+    def version(self) -> int:
+        """Of the protocol, that the agent speaks."""
+        return self._hello.version
+
     async def open(self) -> None:
         """WELCOME, under an epoch of its own; raises StaleLink where the agent was removed meanwhile."""
         opened = await at_door(self.team_id, services.link_open, agent_id=self.agent_id, hello=self._hello)

@@ -14,11 +14,15 @@ class ConsolePortRow(Row):
     tried = serializers.BooleanField(read_only=True, help_text="whether its agent ever said how it is")
     trouble = serializers.CharField(read_only=True, help_text="why it is not open; empty while it is")
 
+    test_result = serializers.CharField(read_only=True, help_text="ok, or what the last test found; empty before it")
+    test_sentence = serializers.CharField(read_only=True)
+    test_at = serializers.DateTimeField(read_only=True)
+
     class Meta:
         model = ConsolePort
         fields = (
-            "id", "url", "display", "name", "title", "agent", "device", "baud", "parity", "flow", "notes", "tried",
-            "trouble",
+            "id", "url", "display", "name", "title", "agent", "device", "baud", "parity", "flow", "notes", "testing",
+            "tried", "trouble", "test_result", "test_sentence", "test_at",
         )  # fmt: skip
         read_only_fields = ("name", "agent")
         brief = ("id", "url", "display", "name", "title")

@@ -6,6 +6,7 @@ class ConsolesConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import hooks, streams
+        from consoles.check_services import checks_end
         from consoles.panels import agent_consoles, device_consoles, incident_consoles, link_consoles, rule_match
         from consoles.rules import KIND
         from consoles.services import ports_told
@@ -19,6 +20,7 @@ class ConsolesConfig(AppConfig):
 
         streams.hub_makers.append(hub)
         hooks.on_ports.append(ports_told)
+        hooks.on_gone.append(checks_end)
         hooks.consoles_of.append(agent_consoles)
         device_panels.append(device_consoles)
         link_panels.append(link_consoles)

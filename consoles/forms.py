@@ -20,10 +20,18 @@ class PortForm(forms.Form):
     baud = forms.TypedChoiceField(label="Speed", choices=[(each, f"{each} baud") for each in BAUDS], coerce=int)
     parity = forms.ChoiceField(choices=[(each, each) for each in PARITIES])
     flow = forms.ChoiceField(label="Flow control", choices=[(each, _FLOW[each]) for each in FLOWS])
+    testing = forms.TypedChoiceField(
+        label="Tests",
+        choices=[(True, "Now and then"), (False, "Never")],
+        coerce=lambda value: value == "True",
+        help_text="A newline is sent and the prompt looked at; never while somebody writes",
+    )
     notes = forms.CharField(max_length=2000, required=False, widget=forms.Textarea({"rows": 3}))
 
-    def __init__(self, data: Any, port: ConsolePort) -> None:
-        super().__init__(data, initial={name: getattr(port, name) for name in self.base_fields})
+    def __init__(self, data: Any, port: ConsolePort, baud: str = "") -> None:
+        """`baud`: a speed that is offered instead of the port's own."""
+        initial = {name: getattr(port, name) for name in self.base_fields}
+        super().__init__(data, initial=initial | ({"baud": baud} if baud in map(str, BAUDS) else {}))
         device = self.fields["device"]
         assert isinstance(device, forms.ModelChoiceField)
         device.queryset = Device.objects.order_by("name")

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
@@ -17,12 +18,13 @@ from django.conf import settings
 from agents.link import Link, in_thread, when_there
 from agents.services import StaleLink
 from consoles import services
+from consoles.checks import Checks
 from consoles.ears import Ears
 from consoles.people import People
 from consoles.selectors import Held, OwnLine, lines_of, locks_of
 from consoles.store import Log, StaleEpoch
 from pi_agent.frames import CONSOLES, PORTS, Error, Frame, Type, ack
-from pi_agent.lines import ConsolePlan, Line, PortState
+from pi_agent.lines import ConsolePlan, Line, ModemLines, PortState
 
 if TYPE_CHECKING:
     import socket
@@ -39,6 +41,8 @@ SYNC_S = 1.0
 AGAIN_S = 5.0
 """After which a log that could not be written is tried again."""
 MAX_OFFSET = 2**62
+ENDS = b"\r\n\x03\x04\x15"
+"""Keys after which no line is begun: Enter, ^C, ^D, ^U."""
 
 
 class Watcher(Protocol):
@@ -61,6 +65,11 @@ class Port:
         """Why nothing comes from the port; empty while it is open."""
         self.viewers: frozenset[Watcher] = NOBODY
         self._people: People | None = None  # of most ports there never are any, and they are 1 kB
+        self.modem: dict[str, bool] = {}
+        self.heard_at = self.typed_at = float("-inf")
+        """When last (time.monotonic)."""
+        self.begun = False
+        """Whether what people typed last is a line without its end."""
         self._ring = bytearray()
         self._deaf_to = -1  # where a write failed, the highest offset that was passed over
 
@@ -72,6 +81,10 @@ class Port:
     def people(self) -> People:
         self._people = self._people or People(self.port_id)
         return self._people
+
+    @property
+    def held(self) -> Held:
+        return self._people.held if self._people else Held()
 
     def learn(self, held: Held | None) -> None:
         """Who has it by the database; None where nobody ever had."""
@@ -102,6 +115,7 @@ class Port:
             if start > before:
                 self._ring.clear()
             self._ring += fresh
+            self.heard_at = monotonic()
             del self._ring[: max(0, len(self._ring) - RING)]
             for viewer in self.viewers:
                 viewer.news.set()
@@ -112,6 +126,10 @@ class Port:
         asyncio.get_running_loop().call_later(AGAIN_S, self._ask_again, self.link)
         self.state(f"is not logged and waits ({failed.strerror}): free space in the folder of the console logs")
         return None
+
+    def typed(self, keys: bytes) -> None:
+        """By a person."""
+        self.typed_at, self.begun = monotonic(), keys[-1:] not in ENDS
 
     def own(self, link: Link) -> None:
         """This link brings its bytes from now on; raises StaleEpoch, OSError."""
@@ -156,6 +174,7 @@ class Hub:
         self._ears = Ears()
         self._tasks: set[asyncio.Task[None]] = set()
         self._app: Any = None
+        self._checks = Checks(self)
 
     def port(self, team_id: int, port_id: int) -> Port:
         """Made when it is asked for first; whoever asks knows that the team has it."""
@@ -166,6 +185,7 @@ class Hub:
     async def plan(self, link: Link) -> None:
         """Say which ports are to be open, if that is news for the agent; take them over for this link first."""
         self._ears.look(link.team_id)
+        self._checks.news.set()
         lines = (await when_there(link.team_id, lines_of, agents=[link.agent_id])).get(link.agent_id, [])
         version, (sent, before) = _version(lines), self._carried.get(link, (0, []))
         if version == sent or not (lines or before):
@@ -184,8 +204,21 @@ class Hub:
                     raise StaleLink from None
                 port.learn(held.get(port.port_id))
                 self._ears.listen(port)
-        told = [Line(line.stream, line.name, port.end, line.settings) for line, port in zip(lines, ports, strict=True)]
-        await link.send(ConsolePlan(tuple(told)).frame(CONSOLES, version))
+        await self.tell(link, lines)
+
+    async def tell(self, link: Link, lines: list[OwnLine]) -> None:
+        """Have the agent open these ports, which are its link's."""
+        ends = [self.port(link.team_id, line.port_id).end for line in lines]
+        told = [Line(line.stream, line.name, end, line.settings) for line, end in zip(lines, ends, strict=True)]
+        await link.send(ConsolePlan(tuple(told)).frame(CONSOLES, _version(lines)))
+
+    def linked(self) -> dict[int, list[int]]:
+        """{team: the ports whose agents' links are here}."""
+        found: dict[int, list[int]] = {}
+        for _, ports in self._carried.values():
+            for port in ports:
+                found.setdefault(port.team_id, []).append(port.port_id)
+        return found
 
     def left(self, link: Link) -> None:
         for port in self._carried.pop(link, (0, []))[1]:
@@ -207,6 +240,8 @@ class Hub:
                 trouble = PortState.parse(frame).trouble
                 port.state(trouble)
                 self._later(in_thread(link.team_id, services.port_state, port_id=port.port_id, trouble=trouble))
+            case Type.MODEM:
+                port.modem = ModemLines.parse(frame).lines
             case Type.ERROR:
                 port.tell({"type": "refused", "sentence": Error.parse(frame).message})
         return None
@@ -229,6 +264,7 @@ class Hub:
             tasks.create_task(self._sync())
             tasks.create_task(self._look())
             tasks.create_task(self._ears.run())
+            tasks.create_task(self._checks.run())
 
     async def _sync(self) -> None:
         """What was written is on the disk a second later."""

@@ -15,10 +15,13 @@ from tenancy.models import ApiToken, TeamModel, User
 from ticketing.models import Incident
 
 
-@tracked(fields=["title", "device", "baud", "parity", "flow", "notes"])
+@tracked(fields=["title", "device", "baud", "parity", "flow", "notes", "testing"])
 class ConsolePort(TeamModel):
     """A serial port of an agent, under the stable `name` that the agent gives it. `trouble`: one sentence of the
     agent's, empty while the port is open; `tried` is whether it ever said how the port is.
+
+    `tests`: how many have ended since it was set up. `asked`: what the gateway is to do with it at once, `test` or
+    `detect`; the latter leaves {"baud": or None, "sentence"} in `detection`.
     """
 
     agent = models.ForeignKey(
@@ -37,6 +40,16 @@ class ConsolePort(TeamModel):
     trouble = models.CharField(max_length=255, blank=True, editable=False)
     # The offset up to which rules have looked at its log; empty until they first did.
     looked = models.BigIntegerField(null=True, editable=False)
+    testing = models.BooleanField("Test it", default=True)
+    tests = models.PositiveIntegerField(default=0, editable=False)
+    asked = models.CharField(max_length=10, blank=True, editable=False)
+    test_due = models.DateTimeField(null=True, editable=False)
+    test_at = models.DateTimeField(null=True, editable=False)
+    test_good = models.DateTimeField(null=True, editable=False)
+    test_result = models.CharField(max_length=10, blank=True, editable=False)
+    test_sentence = models.CharField(max_length=255, blank=True, editable=False)
+    test_modem = models.CharField(max_length=40, blank=True, editable=False)
+    detection = models.JSONField(null=True, editable=False)
 
     class Meta(TeamModel.Meta):
         constraints = [models.UniqueConstraint(fields=["team", "agent", "name"], name="consoleport_name")]

@@ -1,4 +1,4 @@
-"""What a device's answer to a newline says: whether it is text, whether it ends in a prompt, and whose prompt that is."""
+"""What a device's answer to a newline says: whether it is text, whether it ends in a prompt, and whose that is."""
 
 from __future__ import annotations
 

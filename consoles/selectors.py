@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Func
+from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Func, Q
 from django.db.models.functions import Extract
 from django.utils import timezone
 
@@ -91,3 +91,19 @@ def named_ports() -> list[Named]:
     """The team's, in the order of the list of consoles."""
     rows = ConsolePort.objects.select_related("device", "agent").order_by("title", "name", "pk")
     return [Named(row.pk, str(row), row.device.name if row.device else "", row.agent.name) for row in rows]
+
+
+@dataclass(frozen=True)
+class Due:
+    """A port that is to be tested, or what was `asked` for; `device` is the name of whoever should answer."""
+
+    port_id: int
+    asked: str
+    device: str
+
+
+def due_of(*, ports: Collection[int]) -> list[Due]:
+    """Of these ports; whoever has waited longest first."""
+    regular = Q(testing=True, test_due__lte=timezone.now())
+    rows = ConsolePort.objects.filter(regular | ~Q(asked=""), pk__in=ports).order_by("test_due")
+    return [Due(pk, asked, device or "") for pk, asked, device in rows.values_list("pk", "asked", "device__name")]

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from agents.models import Agent
 from agents.nudges import group
+from consoles.check_services import checks_begin_again, first_check
 from consoles.models import ConsolePort, ConsoleTicket, ConsoleVisit
 from core.live import publish, send_to
 from core.scope import current_team_id
@@ -20,6 +21,8 @@ from tenancy.models import Seat, User
 from tenancy.roles import can
 
 TICKET_S = 30
+TESTED = ("device_id", "baud", "parity", "flow", "testing")
+"""Whatever a test of the port depends on."""
 
 
 def ports_told(agent: Agent, names: Sequence[str]) -> None:
@@ -28,18 +31,21 @@ def ports_told(agent: Agent, names: Sequence[str]) -> None:
         return
     known = set(ConsolePort.objects.filter(agent=agent).values_list("name", flat=True))
     new = [name for name in names if name not in known]
-    ConsolePort.objects.bulk_create(ConsolePort(agent=agent, name=name) for name in new)
+    ConsolePort.objects.bulk_create(ConsolePort(agent=agent, name=name, test_due=first_check()) for name in new)
     if new:
         _changed(agent.pk)
 
 
 def port_update(*, port: ConsolePort, **values: Any) -> ConsolePort:
-    """Change what people decide: title, device, baud, parity, flow, notes. Raises ValidationError naming the field."""
-    assert set(values) <= {"title", "device", "baud", "parity", "flow", "notes"}
+    """Change what people decide. Raises ValidationError naming the field."""
+    assert set(values) <= {"title", "device", "baud", "parity", "flow", "notes", "testing"}
+    before = [getattr(port, name) for name in TESTED]
     for name, value in values.items():
         setattr(port, name, value)
     port.full_clean(exclude=["agent", "team"])
     port.save(update_fields=[*values])
+    if [getattr(port, name) for name in TESTED] != before:
+        checks_begin_again(port=port)
     _changed(port.agent_id)
     return port
 

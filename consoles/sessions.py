@@ -178,6 +178,8 @@ class Session:
             port.people.say()
         self._times["typed_last"] = now = timezone.now()
         self._times["typed_first"] = self._times["typed_first"] or now
+        if payload:
+            port.typed(payload)
         await port.link.send(Frame(kind, port.stream, fence, payload))
 
     def _rights(self) -> dict[str, bool]:

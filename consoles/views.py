@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import cast
 
 from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from consoles import services
+from consoles import check_services, services
 from consoles.addresses import outer_url
 from consoles.forms import PortForm
 from consoles.models import ConsolePort
@@ -27,13 +27,14 @@ from tenancy.roles import can
 COLUMNS = (
     Column("Console", "name", "name"),
     Column("State"),
+    Column("Test"),
     Column("Device", "device", "device__name"),
     Column("Agent", "agent", "agent__name"),
     Column("Settings"),
 )
 _FIELDS = (
     "id", "name", "title", "device_id", "device__name", "agent_id", "agent__name", "agent__online", "baud", "parity",
-    "flow", "tried", "trouble",
+    "flow", "tried", "trouble", "test_result", "test_at",
 )  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def ticket(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def setup(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     port = get_object_or_404(ConsolePort.objects.select_related("agent"), pk=pk)
     shown = str(port)
-    form = PortForm(request.POST or None, port)
+    form = PortForm(request.POST or None, port, request.GET.get("baud", ""))
     if form.is_valid():
         try:
             services.port_update(port=port, **form.cleaned_data)
@@ -81,3 +82,26 @@ def setup(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             messages.success(request, f"{port} is set up.")
             return redirect("console", seat_of(request).slug, pk)
     return render(request, "consoles/setup.html", {"section": "consoles", "form": form, "port": port, "shown": shown})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("console.read")
+def check(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """How the last test went; POST has the next one come at once."""
+    if request.method == "POST" and not can(seat_of(request).role, "console.write"):
+        raise PermissionDenied
+    return _asked(request, pk, "test")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("change")
+def detect(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What speed was found; POST has it looked for."""
+    return _asked(request, pk, "detect")
+
+
+def _asked(request: HttpRequest, pk: int, what: str) -> HttpResponse:
+    port = get_object_or_404(ConsolePort, pk=pk)
+    if request.method == "POST":
+        check_services.check_ask(port=port, what=what)
+    return render(request, f"consoles/_{what}.html", {"port": port})

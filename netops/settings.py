@@ -80,6 +80,8 @@ CONSOLE_INNER_URL = (os.environ.get("NETOPS_CONSOLE_INNER_URL") or f"ws://127.0.
 CONSOLE_STORE = Path(os.environ.get("NETOPS_CONSOLE_STORE") or DATA / "consoles")
 # Bytes of a port's log; what is older is dropped.
 CONSOLE_KEEP = int(os.environ.get("NETOPS_CONSOLE_KEEP_MB") or 256) << 20
+# Between two tests of a console.
+CONSOLE_TEST_MINUTES = float(os.environ.get("NETOPS_CONSOLE_TEST_MINUTES") or 60)
 SECRET_KEY = home.secret("secret_key")
 # The pepper of API token secrets: a stolen database alone does not open a door.
 TOKEN_PEPPER = home.secret("token_pepper")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 from pi_agent.backlog import Backlog
 from pi_agent.frames import CONSOLES, Error, Frame, Type, ack
-from pi_agent.lines import ConsolePlan, Line, PortState
+from pi_agent.lines import ConsolePlan, Line, ModemLines, PortState
 from pi_agent.registration import Port
 from pi_agent.tty import Tty
 
@@ -114,7 +114,9 @@ class _Port:
         self.tty.use(devices.get(self._line.name), self._line.settings)
 
     def order(self, frame: Frame) -> Frame | None:
-        """Write, or a break; what comes under an older fence than the newest seen is refused."""
+        """Write, or a break; what comes under an older fence than the newest seen is refused. Looking is free."""
+        if frame.type is Type.MODEM:
+            return ModemLines(self.tty.modem()).frame(frame.stream)
         if frame.offset < self._fence:
             return _refused("fence", "Somebody else took this port over: nothing was written.", frame)
         self._fence = frame.offset

@@ -20,9 +20,10 @@ from pi_agent.fields import U32, U64, Fields, FrameError
 
 __all__ = ["Challenge", "Error", "Frame", "FrameError", "Hello", "Message", "Type", "Welcome", "ack", "signed_message"]
 
-PROTOCOL = 4
+PROTOCOL = 5
 OLDEST = 1
-"""Of the versions this code still speaks. 2 added REGISTER, REGISTERED, PING and PONG; 3 ROTATE; 4 the serial ports."""
+"""Of the versions this code still speaks. 2 added REGISTER, REGISTERED, PING and PONG; 3 ROTATE; 4 the serial ports; 5
+MODEM."""
 MAX_INTERFACES = 256
 MAX_ADDRESSES = 64
 """Of one interface."""
@@ -60,6 +61,8 @@ class Type(enum.IntEnum):
     """How a serial port is (PortState, pi_agent/lines.py), after each change and at the start of each link."""
     BREAK = 13
     """Send a break on a serial port; the offset is the writer's fence."""
+    MODEM = 14
+    """Asks which of a serial port's modem lines are on; the answer is a ModemLines (pi_agent/lines.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pi_agent.registration import MAX_PORTS
 BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 PARITIES = ("none", "even", "odd")
 FLOWS = ("none", "rtscts", "xonxoff")
+MODEM = ("dcd", "dsr", "cts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +84,21 @@ class PortState(Message):
     @classmethod
     def read(cls, fields: Fields) -> Self:
         return cls(fields.text("trouble", empty=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ModemLines(Message):
+    """Each of MODEM: whether it is on. Empty where the port is not open, or has none."""
+
+    TYPE = Type.MODEM
+    lines: dict[str, bool]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"lines": self.lines}
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        told = fields.mapping("lines", len(MODEM))
+        if any(name not in MODEM or not isinstance(on, bool) for name, on in told.items()):
+            fields.refuse("lines", f"an object from {', '.join(MODEM)} to true or false")
+        return cls(told)

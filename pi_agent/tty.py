@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import struct
 import termios
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ READ = 64 << 10
 WAITING = 256 << 10
 """Bytes that may wait for a slow port."""
 _PARITY = {"none": 0, "even": termios.PARENB, "odd": termios.PARENB | termios.PARODD}
+_MODEM = {"dcd": termios.TIOCM_CD, "dsr": termios.TIOCM_DSR, "cts": termios.TIOCM_CTS}
 _SENTENCES = {
     errno.ENOENT: "is not plugged in",
     errno.ENXIO: "is not plugged in",
@@ -83,6 +85,16 @@ class Tty:
 
         self._loop.run_in_executor(None, work)
         return ""
+
+    def modem(self) -> dict[str, bool]:
+        """Whether each modem line is on; empty where the port is not open, or has none (a pseudo-terminal)."""
+        if self._fd is None:
+            return {}
+        try:
+            (bits,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.TIOCMGET, bytes(4)))
+        except OSError:
+            return {}
+        return {name: bool(bits & bit) for name, bit in _MODEM.items()}
 
     def close(self) -> None:
         if self._again:

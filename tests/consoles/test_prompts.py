@@ -12,7 +12,7 @@ HOSTS = {
     "IOS": (b"\r\nfw-1>", "fw-1"),
     "IOS enabled": (b"\r\nfw-1#", "fw-1"),
     "IOS configuring": (b"\r\nfw-1(config-if)#", "fw-1"),
-    "IOS waiting for Return": (b"\r\n\r\nfw-1 con0 is now available\r\n\r\nPress RETURN to get started.\r\n\r\nfw-1>", "fw-1"),
+    "IOS woken up": (b"\r\nfw-1 con0 is now available\r\n\r\nPress RETURN to get started.\r\n\r\nfw-1>", "fw-1"),
     "IOS, then a message": (
         b"\r\nfw-1#\r\n*Mar  1 00:01:02.123: %LINK-3-UPDOWN: Interface Gi0/1, changed state to up\r\n", "fw-1",
     ),

@@ -120,6 +120,8 @@ TEAM_PAGES |= {
     "consoles/": page("console.read"),
     "consoles/<int:pk>/": page("console.read", pk="consoles.ConsolePort"),
     "consoles/<int:pk>/ticket/": page("", "console.read", pk="consoles.ConsolePort"),
+    "consoles/<int:pk>/test/": page("console.read", "console.write", pk="consoles.ConsolePort"),
+    "consoles/<int:pk>/detect/": page("change", "change", pk="consoles.ConsolePort"),
     "consoles/<int:pk>/setup/": page("change", "change", pk="consoles.ConsolePort"),
     "consoles/<int:pk>/log/": page("console.read", pk="consoles.ConsolePort"),
     "consoles/<int:pk>/log/line/": page("console.read", pk="consoles.ConsolePort"),
