@@ -189,3 +189,13 @@ async def held(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(HANG):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def answering(device: Device, answer: Callable[[], bytes]) -> None:
+    """The device answers each newline, until cancelled."""
+    answered = 0
+    while True:
+        if (heard := device.listen().count(b"\r")) > answered:
+            answered = heard
+            await device.say(answer())
+        await asyncio.sleep(0.01)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
+import struct
 import subprocess
 import sys
 import termios
@@ -16,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from pi_agent.lines import Settings
+from pi_agent.frames import Frame, FrameError, Type
+from pi_agent.lines import ModemLines, Settings
 from pi_agent.tty import WAITING, Tty
 
 HANG = 30.0
@@ -211,3 +214,30 @@ async def test_a_break_holds_up_nothing(cable: Cable) -> None:
         assert port.send_break() == ""
         os.write(cable.far, b"on")
         await until("it is read", lambda: seen.bytes == b"on")
+
+
+@in_loop
+async def test_modem_lines_are_told_where_there_are_any(cable: Cable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a UART: a pseudo-terminal has no such lines."""
+    port = Tty("R1", lambda data: None, lambda trouble: None)
+    assert port.modem() == {}
+    port.use(cable.near, USUAL)
+    assert port.modem() == {}
+    real = fcntl.ioctl
+
+    def uart(fd: int, request: int, *rest: Any) -> Any:
+        if request == termios.TIOCMGET:
+            return struct.pack("i", termios.TIOCM_DSR | termios.TIOCM_CTS | termios.TIOCM_RTS)
+        return real(fd, request, *rest)
+
+    monkeypatch.setattr("fcntl.ioctl", uart)
+    assert port.modem() == {"dcd": False, "dsr": True, "cts": True}
+    port.close()
+
+
+@pytest.mark.parametrize("lines", [None, [], {"ri": True}, {"dcd": 1}, {str(each): True for each in range(9)}])
+def test_modem_lines_are_no_others(lines: Any) -> None:
+    with pytest.raises(FrameError, match="lines must be"):
+        ModemLines.parse(Frame(Type.MODEM, payload=json.dumps({"lines": lines}).encode()))
+    told = ModemLines({"dcd": True, "dsr": False})
+    assert ModemLines.parse(told.frame()) == told
