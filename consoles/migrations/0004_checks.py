@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('consoles', '0002_lock_and_visits'),
+        ('consoles', '0003_rules'),
     ]
 
     operations = [
