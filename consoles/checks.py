@@ -121,7 +121,7 @@ class Checks:
 
 def put_off(port: Port, *, waits: bool = True) -> str:
     """Why no newline is sent now; empty where one may be. `waits`: also for what the device is saying."""
-    now, held = monotonic(), port.people.held
+    now, held = monotonic(), port.held
     if held.session:
         return f"{held.who} has this console."
     if now - port.typed_at < TYPED_S:
@@ -149,9 +149,9 @@ async def _test(link: Link, port: Port, device: str) -> Verdict:
 async def _answer(link: Link, port: Port, start: int) -> bytes:
     """What comes after a newline, from `start` on; empty where nothing does."""
     ear = _Ear()
-    port.viewers.add(ear)
+    port.viewers |= {ear}
     try:
-        await link.send(Frame(Type.DATA, port.stream, port.people.held.fence, NEWLINE))
+        await link.send(Frame(Type.DATA, port.stream, port.held.fence, NEWLINE))
         with suppress(TimeoutError):
             async with asyncio.timeout(MOST_S):
                 await asyncio.wait_for(ear.news.wait(), ANSWER_S)
@@ -159,7 +159,7 @@ async def _answer(link: Link, port: Port, start: int) -> bytes:
                     ear.news.clear()
                     await asyncio.wait_for(ear.news.wait(), QUIET_S)
     finally:
-        port.viewers.discard(ear)
+        port.viewers -= {ear}
     found = port.read(max(start, port.end - MOST), MOST)
     return found[1] if found else b""
 
