@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('consoles', '0003_rules'),
+        ('consoles', '0004_program_tickets'),
     ]
 
     operations = [
