@@ -110,6 +110,13 @@ class Attached:
     def _alone(self) -> bool:
         return bool((self._people.get("lock") or {}).get("n") == self._session.number)
 
+    def _held(self, lock: dict[str, Any] | None) -> str:
+        if lock is None:
+            return "everybody may type again"
+        if self._alone():
+            return "you have this console to yourself: ^Ecs lets go of it"
+        return f"{lock['who']} has this console to themselves"
+
     async def _who(self) -> None:
         does = {"alone": "has it alone", "looking": "looks on", "typing": "types", "ready": "may type"}
         lines = [
@@ -136,14 +143,9 @@ class Attached:
             case "told" | "refused":
                 await self._terminal.say(message["sentence"])
             case "people":
-                before, had = self._alone(), bool(self._people.get("lock"))
-                self._people = message
-                if self._alone() and not before:
-                    await self._terminal.say("you have this console to yourself: ^Ecs lets go of it")
-                elif had and not message["lock"]:
-                    await self._terminal.say("everybody may type again")
-                elif message["lock"] and not had and not self._alone():
-                    await self._terminal.say(f"{message['lock']['who']} has this console to themselves")
+                before, self._people = self._people.get("lock"), message
+                if (now := message["lock"]) != before:
+                    await self._terminal.say(self._held(now))
 
 
 def last_lines(port: Port, end: int, lines: int) -> bytes:
