@@ -7,9 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from django.db import Error as DatabaseError
 from django.db import OperationalError, connection
 
 from consoles.selectors import Named, named_ports
@@ -23,8 +25,8 @@ log = logging.getLogger("netops.consoles")
 KEPT_S = 15 * 60.0
 """What was seen last counts for so long."""
 LOOK_S = 60.0
-ANSWER_S = 3.0
-"""After which the database counts as away."""
+ANSWER_S, AGAIN_S = 5.0, 2.0
+"""After which the database counts as away, and is tried again."""
 T = TypeVar("T")
 
 # A database that is away holds a thread for ten seconds (the pool's patience): not one that others wait for.
@@ -45,18 +47,20 @@ class Seen:
 class Rights:
     def __init__(self) -> None:
         self._seen = Seen()
-        self._away = False
+        self._away = asyncio.Event()
 
     async def keep(self) -> None:
-        """For ever: see it all again, so that it is fresh when the database goes."""
+        """For ever: see it all again, so that it is fresh when the database goes; and see when it is back."""
         while True:
             try:
                 self._seen = await asyncio.get_running_loop().run_in_executor(_threads, _closing, _look)
-                self._away = False
+                self._away.clear()
             except Exception as error:
-                self._away = isinstance(error, OperationalError)
                 log.warning("who may come in by SSH is not looked at again (%s)", type(error).__name__)
-            await asyncio.sleep(ANSWER_S if self._away else LOOK_S)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._away.wait(), LOOK_S)
 
     async def person(self, name: str) -> SshPerson | None:
         """Raises Unknown."""
@@ -74,9 +78,11 @@ class Rights:
     async def ports(self, seat: Seat) -> list[Named]:
         """The consoles of a team. Raises Unknown."""
         try:
-            return await self.ask(lambda: _ports(seat.team_id))
+            found = await self.ask(lambda: _ports(seat.team_id))
         except OperationalError:
             return self._kept().ports.get(seat.team_id, [])
+        self._seen.ports[seat.team_id] = found
+        return found
 
     async def seat(self, name: str, team_id: int, fingerprint: str) -> Seat | None:
         """Where somebody sits who came with this key, or with a password (""). Raises OperationalError."""
@@ -87,14 +93,15 @@ class Rights:
 
     async def ask(self, work: Callable[[], T]) -> T:
         """Raises OperationalError."""
-        if self._away:
-            raise OperationalError("away")
+        if self._away.is_set():
+            raise OperationalError("the database is away")
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await loop.run_in_executor(_threads, _closing, work)
-        except TimeoutError:
-            raise OperationalError("no answer") from None
+        except (DatabaseError, TimeoutError) as error:
+            self._away.set()
+            raise OperationalError(str(error)) from None
 
     def _kept(self) -> Seen:
         if time.monotonic() - self._seen.at > KEPT_S:

@@ -186,5 +186,6 @@ class Guest(asyncssh.SSHServer):
 
 
 def name_of(username: str) -> str:
-    """Of USER:TEAM/CONSOLE."""
-    return username.partition(":")[0][:150]
+    """Of USER:TEAM/CONSOLE; empty where nobody is called so."""
+    name = username.partition(":")[0][:150]
+    return name if name.isprintable() else ""

@@ -26,6 +26,8 @@ from tenancy.services import member_set
 from tests import embedded
 from tests.agents.conftest import HANG, GatewayProcess, until
 from tests.consoles.conftest import Device, agent_with, browsing, held, opened
+from tests.consoles.openssh import OpenSsh
+from tests.consoles.test_ssh_console import seated
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,6 +85,32 @@ def test_people_type_on_and_every_byte_is_kept(
                 assert not alice.gaps
                 assert not bob.gaps
                 await until(lambda: held_by(team) == ["bob"])
+
+    asyncio.run(scenario())
+    connection.close()
+
+
+def test_a_key_opens_the_ssh_door_as_it_was_seen_last(
+    gateway: GatewayProcess, identity: Identity, agent: Agent, team: Team, device: Device, alice: User, tmp_path: Path
+) -> None:
+    ssh = OpenSsh(tmp_path / "alice", alice)
+    assert ssh.run("alice").returncode == 0
+
+    async def scenario() -> None:
+        async with agent_with(identity, device):
+            port = await opened(team, device)
+            login = f"alice:red/{port.pk}"
+            async with seated(ssh, login) as before, nothing_but_the_gateway():
+                await before.types("a")
+                await held(lambda: device.listen() == b"a")
+                async with seated(ssh, login) as alice:
+                    await alice.types("b")
+                    await held(lambda: device.listen() == b"ab")
+                    await device.say(b"both see this")
+                    await alice.sees("both see this")
+                    await before.sees("both see this")
+                nobody = await asyncio.to_thread(ssh.run, "bob")
+                assert nobody.returncode == 255
 
     asyncio.run(scenario())
     connection.close()
