@@ -80,8 +80,10 @@ class Checks:
 
     async def _one(self, port: Port, due: Due) -> None:
         link = port.link
-        if link is None:
-            return  # comes back with its link
+        if link is None or port.away:
+            return  # it stays due
+        if due.asked == "test":
+            await _quiet(port)
         note: dict[str, Any] = {"port_id": port.port_id}
         if port.trouble and due.asked != "detect":
             verdict = Verdict("closed", f"The port {port.trouble}.")
@@ -134,6 +136,13 @@ def put_off(port: Port, *, waits: bool = True) -> str:
     if tail and (asked := question(tail[1])):
         return f"What it said last is a question, which a newline would answer: {asked}"
     return ""
+
+
+async def _quiet(port: Port) -> None:
+    """Wait, but not for ever, while the device talks."""
+    end = monotonic() + 2 * TALKED_S
+    while (now := monotonic()) < end and now - port.heard_at < TALKED_S:
+        await asyncio.sleep(QUIET_S)
 
 
 async def _test(link: Link, port: Port, device: str) -> Verdict:

@@ -22,7 +22,7 @@ class PortForm(forms.Form):
     flow = forms.ChoiceField(label="Flow control", choices=[(each, _FLOW[each]) for each in FLOWS])
     testing = forms.TypedChoiceField(
         label="Tests",
-        choices=[(True, "Now and then"), (False, "Never")],
+        choices=[(True, "Regularly"), (False, "Never")],
         coerce=lambda value: value == "True",
         help_text="A newline is sent and the prompt looked at; never while somebody writes",
     )

@@ -41,6 +41,7 @@ SYNC_S = 1.0
 AGAIN_S = 5.0
 """After which a log that could not be written is tried again."""
 MAX_OFFSET = 2**62
+AWAY = "its agent is not connected"
 ENDS = b"\r\n\x03\x04\x15"
 """Keys after which no line is begun: Enter, ^C, ^D, ^U."""
 
@@ -61,7 +62,7 @@ class Port:
         self.team_id, self.port_id = team_id, port_id
         self.log = Log(_store() / str(team_id) / str(port_id), settings.CONSOLE_KEEP)
         self.link: Link | None = None
-        self.trouble = "its agent is not connected"
+        self.trouble = AWAY
         """Why nothing comes from the port; empty while it is open."""
         self.viewers: frozenset[Watcher] = NOBODY
         self._people: People | None = None  # of most ports there never are any, and they are 1 kB
@@ -98,6 +99,11 @@ class Port:
     @property
     def end(self) -> int:
         return self.log.end
+
+    @property
+    def away(self) -> bool:
+        """Also while its agent is here again and has not said yet how the port is."""
+        return self.link is None or self.trouble == AWAY
 
     def take(self, offset: int, data: bytes) -> Frame | None:
         """Bytes from the agent; returns the acknowledgement."""
@@ -301,7 +307,7 @@ class Hub:
     def _leave(self, port: Port, link: Link) -> None:
         if port.link is link:
             port.link = None
-            port.state("its agent is not connected")
+            port.state(AWAY)
 
     def _later(self, work: Any) -> None:
         async def quietly() -> None:

@@ -9,6 +9,7 @@ from allauth.account.models import EmailAddress
 from agents.enrolment import enrolment_token_create, join_token
 from agents.models import Agent
 from agents.services import agent_update
+from consoles.check_services import check_ask
 from consoles.models import ConsolePort
 from consoles.services import port_update
 from core.scope import team_scope
@@ -84,7 +85,7 @@ def _link_consoles() -> bool:
     if not ports or len(devices) < len(ports):
         return False
     for device in devices:
-        port_update(port=ports[device.name], device=device)
+        check_ask(port=port_update(port=ports[device.name], device=device), what="test")
     return True
 
 

@@ -163,6 +163,7 @@ def test_a_test_is_put_off_where_it_may_do_harm(
     settings.CONSOLE_STORE = tmp_path
     port = Port(1, 1)
     port.log.own(1)
+    assert port.away, "nothing is said of a port whose agent has said nothing of it"
     before(port)
     port.heard_at -= 11.0
     found = put_off(port)
