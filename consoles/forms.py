@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from consoles.log_models import ConsoleLogSettings
 from consoles.models import ConsolePort
 from inventory.models import Device
 from pi_agent.lines import BAUDS, FLOWS, PARITIES
@@ -35,3 +36,24 @@ class PortForm(forms.Form):
         device = self.fields["device"]
         assert isinstance(device, forms.ModelChoiceField)
         device.queryset = Device.objects.order_by("name")
+
+
+class LogSettingsForm(forms.Form):
+    syslog_host = forms.CharField(
+        label="Syslog server",
+        max_length=255,
+        required=False,
+        help_text="Gets each line of each console; empty: none does",
+    )
+    syslog_port = forms.IntegerField(label="Port", min_value=1, max_value=65535)
+    syslog_protocol = forms.ChoiceField(label="Protocol", choices=[("tcp", "TCP"), ("udp", "UDP")])
+    record_typed = forms.TypedChoiceField(
+        label="What people type",
+        choices=[("0", "Is not recorded"), ("1", "Is recorded, with who typed it")],
+        coerce=lambda text: text == "1",
+        help_text="Only what the device echoed: passwords are not",
+    )
+
+    def __init__(self, data: Any, settings: ConsoleLogSettings) -> None:
+        initial = {name: getattr(settings, name) for name in self.base_fields}
+        super().__init__(data, initial=initial | {"record_typed": "1" if settings.record_typed else "0"})

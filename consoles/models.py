@@ -8,6 +8,7 @@ from django.core import validators
 from django.db import models
 
 from agents.models import Agent
+from consoles import log_models  # noqa: F401  (Django looks for models here)
 from inventory.models import Device
 from pi_agent.lines import BAUDS, FLOWS, PARITIES
 from tenancy.audit import tracked

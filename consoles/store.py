@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_right
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,13 +47,29 @@ class Segment:
         return self.name.removesuffix("log") + "times"
 
 
+def _files(folder: Path) -> Iterator[tuple[int, int, os.DirEntry[str]]]:
+    """(epoch, base, file) of every segment."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            base, _, epoch = entry.name.removesuffix(".log").partition("-")
+            if entry.name.endswith(".log") and base.isdecimal() and epoch.isdecimal():
+                yield int(epoch), int(base), entry
+
+
+def newest_end(folder: Path) -> int:
+    """Where the log in `folder` ends; of its files only one is looked at."""
+    with suppress(FileNotFoundError):
+        if newest := max(_files(folder), key=lambda each: each[:2], default=None):
+            return newest[1] + newest[2].stat().st_size
+    return 0
+
+
 def segments(folder: Path) -> list[Segment]:
     """What counts of the log in `folder`, by offset."""
     found = []
-    for entry in os.scandir(folder) if folder.is_dir() else ():
-        base, _, epoch = entry.name.removesuffix(".log").partition("-")
-        if entry.name.endswith(".log") and base.isdecimal() and epoch.isdecimal():
-            found.append(Segment(int(base), int(epoch), entry.stat().st_size))
+    for epoch, base, entry in _files(folder):
+        with suppress(FileNotFoundError):
+            found.append(Segment(base, epoch, entry.stat().st_size))
     kept: list[Segment] = []
     for segment in sorted(found, key=lambda each: (-each.epoch, -each.base)):
         end = min(segment.end, kept[-1].base) if kept else segment.end

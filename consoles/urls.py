@@ -2,10 +2,12 @@
 
 from django.urls import path
 
-from consoles import log_views, rule_views, views
+from consoles import log_views, rule_views, search_views, views
 
 urlpatterns = [
     path("consoles/", views.consoles, name="consoles"),
+    path("consoles/search/", search_views.search, name="console-search"),
+    path("consoles/settings/", search_views.log_settings, name="console-log-settings"),
     path("consoles/<int:pk>/", views.console, name="console"),
     path("consoles/<int:pk>/ticket/", views.ticket, name="console-ticket"),
     path("consoles/<int:pk>/test/", views.check, name="console-test"),

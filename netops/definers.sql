@@ -170,6 +170,34 @@ BEGIN
 END
 $$;
 
+-- Ids of the newest lines of consoles that contain a text, of the team in scope, which is never an argument: at most 500,
+-- newest first; of these ports, in this time, older than the line of one id where they are given. The first ILIKE is for
+-- the trigrams (consoles/log_models.py), the second says what really matches.
+DROP FUNCTION IF EXISTS netops_console_search(text, bigint[], timestamptz, timestamptz, bigint, bigint);
+CREATE FUNCTION netops_console_search(
+    wanted text, ports bigint[], since timestamptz, until timestamptz, before bigint, most bigint
+) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER STABLE SET search_path = public, pg_temp AS $$
+DECLARE
+    signs CONSTANT text := ' -./:_';
+    letters CONSTANT text := 'UVWXYZ';
+    team CONSTANT bigint := NULLIF(current_setting('netops.team', true), '')::bigint;
+    escaped CONSTANT text := replace(replace(wanted, '\', '\\'), '%', '\%');
+    found bigint[];
+BEGIN
+    EXECUTE format(
+        'SELECT array_agg(id) FROM (SELECT l.id FROM consoles_consoleline l WHERE l.team_id = $1'
+        ' AND ($4 IS NULL OR l.port_id = ANY ($4)) AND ($5 IS NULL OR l.at >= $5) AND ($6 IS NULL OR l.at <= $6)'
+        ' AND ($7 IS NULL OR (l.at, l.id) < (SELECT b.at, b.id FROM consoles_consoleline b WHERE b.team_id = $1 AND b.id = $7))'
+        ' AND ($2 = %L OR (translate(l.text, %L, %L) ILIKE $2 AND l.text ILIKE $3))'
+        ' ORDER BY l.at DESC, l.id DESC LIMIT $8) few', '%%', signs, letters)
+    INTO found
+    USING team, '%' || translate(escaped, signs, letters) || '%', '%' || replace(escaped, '_', '\_') || '%', ports, since,
+        until, before, greatest(0, least(most, 500));
+    RETURN found;
+END
+$$;
+
 -- The partition of probing_pathminute for one day. `app` has no grant on partitions.
 CREATE OR REPLACE FUNCTION netops_partition_ensure(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$

@@ -82,6 +82,8 @@ CONSOLE_STORE = Path(os.environ.get("NETOPS_CONSOLE_STORE") or DATA / "consoles"
 CONSOLE_KEEP = int(os.environ.get("NETOPS_CONSOLE_KEEP_MB") or 256) << 20
 # Between two tests of a console.
 CONSOLE_TEST_MINUTES = float(os.environ.get("NETOPS_CONSOLE_TEST_MINUTES") or 60)
+# Days after which it is dropped however little it is, whole segments at a time.
+CONSOLE_KEEP_DAYS = int(os.environ.get("NETOPS_CONSOLE_KEEP_DAYS") or 90)
 SECRET_KEY = home.secret("secret_key")
 # The pepper of API token secrets: a stolen database alone does not open a door.
 TOKEN_PEPPER = home.secret("token_pepper")
@@ -226,6 +228,8 @@ CELERY_BEAT_SCHEDULE = {
     "agents": {"task": "agents.tasks.watch", "schedule": 5.0, "options": {"expires": 5}},
     "consoles": {"task": "consoles.tasks.watch", "schedule": 5.0, "options": {"expires": 5}},
     "silent": {"task": "probing.tasks.mark_silent", "schedule": 5.0, "options": {"expires": 5}},
+    "lines": {"task": "consoles.tasks.take_lines", "schedule": 5.0, "options": {"expires": 5}},
+    "old-logs": {"task": "consoles.tasks.drop_old", "schedule": 3600.0, "options": {"expires": 600}},
     "partitions": {
         "task": "probing.tasks.ensure_partitions",
         "schedule": 3600.0,

@@ -4,55 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from agents.services import agent_create
-from consoles.history import History, folder_of
+from consoles.history import History
 from consoles.models import ConsolePort
-from consoles.store import Log
-from core.scope import team_scope
 from tenancy.models import Team
+from tests.consoles.logs import T0, Say, port, say, store
+
+__all__ = ["port", "say", "store"]
 
 pytestmark = pytest.mark.django_db
-T0 = 1_790_000_000_000_000
-Say = Callable[..., int]
-
-
-@pytest.fixture
-def store(tmp_path: Path, settings: Any) -> Path:
-    settings.CONSOLE_STORE = tmp_path
-    return tmp_path
-
-
-@pytest.fixture
-def port(team: Team, store: Path) -> ConsolePort:
-    with team_scope(team.pk):
-        agent = agent_create(name="pi", public_key="ab" * 32)
-        return ConsolePort.objects.create(agent=agent, name="/dev/serial/by-path/R1", title="R1 console")
-
-
-@pytest.fixture
-def say(port: ConsolePort, team: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator[Say]:
-    """Log bytes that come so many seconds after T0, some missing before them; returns where they begin."""
-    log = Log(folder_of(team.pk, port.pk), 1 << 30)
-    log.own(1)
-
-    def append(data: bytes, seconds: float, missing: int = 0) -> int:
-        start = log.end + missing
-        monkeypatch.setattr(time, "time_ns", lambda: (T0 + int(seconds * 1e6)) * 1000)
-        log.append(start, data)
-        monkeypatch.undo()
-        return start
-
-    yield append
-    log.close()
 
 
 def url(name: str, port: ConsolePort, *more: str) -> str:

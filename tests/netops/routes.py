@@ -118,6 +118,8 @@ TEAM_PAGES |= {
     "agents/<int:pk>/remove/": page("team.admin", "team.admin", pk="agents.Agent"),
     "agents/<int:pk>/maintenance/": page("", "change", pk="agents.Agent"),
     "consoles/": page("console.read"),
+    "consoles/search/": page("console.read"),
+    "consoles/settings/": page("team.admin", "team.admin"),
     "consoles/<int:pk>/": page("console.read", pk="consoles.ConsolePort"),
     "consoles/<int:pk>/ticket/": page("", "console.read", pk="consoles.ConsolePort"),
     "consoles/<int:pk>/test/": page("console.read", "console.write", pk="consoles.ConsolePort"),

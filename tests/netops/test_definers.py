@@ -18,6 +18,7 @@ from tests.teams import Rows
 # What each may give: of what it was asked for by name, ids and names of teams at most.
 DEFINERS = {
     "netops_agent_by_key": "one enrolled agent's id and team, for its public key",
+    "netops_console_search": "ids of lines of consoles of the team in scope that contain a text",
     "netops_due_keys": "ids of rows with work waiting",
     "netops_enrolment_token": "team and id of one enrolment token, for its digest",
     "netops_invitation": "team and id of one open invitation, for its digest",
@@ -46,6 +47,7 @@ TEXTS = (
     "é\u202e",
 )
 NUMBERS = (None, 0, -1, 2**31, 2**63 - 1)
+ARRAYS = (None, "{}", "{0,-1,9223372036854775807}")
 DAYS = (None, "infinity", "-infinity", "0001-01-01", "9999-12-31", "2031-05-05")
 
 
@@ -80,7 +82,9 @@ def _calls() -> Iterator[tuple[str, list[Any]]]:
         ["netops_partition_drop"],
     )
     for name, types in found:
-        odd = [{"bigint": NUMBERS, "integer": NUMBERS, "date": DAYS}.get(each, TEXTS) for each in types]
+        times = {"date": DAYS, "timestamp with time zone": DAYS}
+        known = times | {"bigint": NUMBERS, "integer": NUMBERS, "bigint[]": ARRAYS}
+        odd = [known.get(each, TEXTS) for each in types]
         for row in range(max(map(len, odd), default=1)):
             for shift in range(3 if len(odd) > 1 else 1):
                 yield name, [values[(row + shift * place) % len(values)] for place, values in enumerate(odd)]

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import ProgrammingError, connection, models, transaction
 from django.test import Client
 
+from consoles.log_models import ConsoleLogSettings
 from consoles.models import ConsoleLock
 from core.scope import acting, team_scope
 from inventory.models import Device, Interface, Site, TopologySource
@@ -32,6 +33,8 @@ TRACKED = {
     "agents.enrolmenttoken",
     "agents.legacytoken",
     "consoles.consolelock",
+    "consoles.consolelogsettings",
+    "consoles.consolerule",
     "consoles.consoleport",
     "inventory.device",
     "inventory.devicerole",
@@ -57,7 +60,11 @@ TRACKED = {
 UNTRACKED = {
     "agents.agentboot",
     "agents.agentstream",
+    "consoles.consolecursor",
+    "consoles.consoleline",
+    "consoles.consolematch",
     "consoles.consoleticket",
+    "consoles.consoletyped",
     "consoles.consolevisit",
     "inventory.halflink",
     "inventory.inventoryimport",
@@ -168,7 +175,7 @@ def test_every_tracked_model_says_who_made_and_who_deleted_it(label: str, team: 
     with acting(door="api", name="maker"), team_scope(team.pk):
         rows = Rows(team, "made").all()
         # What others need cannot be deleted; what may be there only once can, and cannot be made again.
-        leaves = (CampaignTarget, ConsoleLock, Membership, Incident, Ticket)
+        leaves = (CampaignTarget, ConsoleLock, ConsoleLogSettings, Membership, Incident, Ticket)
         row = rows[model] if model in leaves else rows.make(model, **({"source": None} if model is Device else {}))
     made = _one_of(row, "insert", "maker", "api")
     with acting(door="admin", name="remover"), team_scope(team.pk):
@@ -479,7 +486,7 @@ def test_names_are_those_of_now_or_what_is_left_of_them(scope: Team) -> None:
 
 def test_a_page_of_it_takes_the_same_queries_whatever_it_holds(rows: Rows, django_assert_num_queries: Any) -> None:
     with team_scope(rows.team.pk):
-        for limit in (1, 10, 200):
+        for limit in (20, 50, 200):
             with django_assert_num_queries(2):
                 entries(Wanted(), limit=limit)
 
