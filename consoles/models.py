@@ -9,6 +9,7 @@ from django.db import models
 
 from agents.models import Agent
 from consoles import log_models  # noqa: F401  (Django looks for models here)
+from core.secrets import SecretField
 from inventory.models import Device
 from pi_agent.lines import BAUDS, FLOWS, PARITIES
 from tenancy.audit import tracked
@@ -57,6 +58,31 @@ class ConsolePort(TeamModel):
 
     def __str__(self) -> str:
         return self.title or self.name.rpartition("/")[2]
+
+
+@tracked(fields=["port", "method", "off", "on", "cycle", "done", "answer", "at"])
+class ConsoleOutlet(TeamModel):
+    """How the power of what is at a port is switched: an address to call for each action, empty where it has none.
+    `headers` are {name: value}. `done`, `answer` and `at`: the last call, what came of it, when.
+    """
+
+    METHODS = ("GET", "POST", "PUT")
+
+    port = models.ForeignKey(ConsolePort, on_delete=models.CASCADE, related_name="outlets", db_constraint=False)
+    method = models.CharField(max_length=4, default="POST", choices=[(each, each) for each in METHODS])
+    off = models.CharField(max_length=500, blank=True)
+    on = models.CharField(max_length=500, blank=True)
+    cycle = models.CharField(max_length=500, blank=True)
+    headers = SecretField(blank=True)
+    done = models.CharField(max_length=5, blank=True, editable=False)
+    answer = models.CharField(max_length=255, blank=True, editable=False)
+    at = models.DateTimeField(null=True, editable=False)
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "port"], name="consoleoutlet_port")]
+
+    def __str__(self) -> str:
+        return f"power of {self.port}"
 
 
 class ConsoleTicket(TeamModel):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from consoles import log_views, rule_views, search_views, views
+from consoles import log_views, power_views, rule_views, search_views, views
 
 urlpatterns = [
     path("consoles/", views.consoles, name="consoles"),
@@ -13,6 +13,8 @@ urlpatterns = [
     path("consoles/<int:pk>/test/", views.check, name="console-test"),
     path("consoles/<int:pk>/detect/", views.detect, name="console-detect"),
     path("consoles/<int:pk>/setup/", views.setup, name="console-setup"),
+    path("consoles/<int:pk>/outlet/", power_views.outlet, name="console-outlet"),
+    path("consoles/<int:pk>/power/", power_views.power, name="console-power"),
     path("consoles/<int:pk>/log/", log_views.log, name="console-log"),
     path("consoles/<int:pk>/log/line/", log_views.line, name="console-log-line"),
     path("consoles/<int:pk>/log/data/", log_views.data, name="console-log-data"),

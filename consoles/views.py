@@ -15,6 +15,7 @@ from consoles import check_services, services
 from consoles.addresses import outer_url
 from consoles.forms import PortForm
 from consoles.models import ConsolePort
+from consoles.power import outlet_of
 from consoles.selectors import visits_of
 from core.listing import Column, Listing
 from core.views import page
@@ -52,7 +53,7 @@ def consoles(request: HttpRequest, slug: str) -> HttpResponse:
 @never_cache
 def console(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     port = get_object_or_404(ConsolePort.objects.select_related("agent", "device"), pk=pk)
-    context = {"section": "consoles", "port": port, "visits": visits_of(port_id=pk)}
+    context = {"section": "consoles", "port": port, "visits": visits_of(port_id=pk), "outlet": outlet_of(port_id=pk)}
     return render(request, "consoles/console.html", context)
 
 
