@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, ip_address
 
 CONNECTIONS = 20
 """At once from one address."""
-STRANGERS = 100
+STRANGERS = 500
 """Connections at once that have not signed in, over all addresses."""
 FAILURES, FAILURES_S = 20, 60.0
 """Of one address, before nobody is heard from there."""

@@ -53,8 +53,9 @@ class Door:
             server_host_keys=[asyncssh.import_private_key(ssh.host_key_file().read_text())],
             server_version="netops",
             login_timeout=LOGIN_S,
-            keepalive_interval=30,
-            keepalive_count_max=3,
+            # A client that vanishes gives the console back as a browser does, within half a minute.
+            keepalive_interval=10,
+            keepalive_count_max=2,
             process_factory=self.serve,
             encoding=None,
             line_editor=False,

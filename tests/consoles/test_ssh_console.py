@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from consoles.models import ConsoleVisit
 from consoles.ssh.escapes import Escapes
+from consoles.ssh.limits import WRONG
 from core.scope import team_scope
 from pi_agent.identity import Identity
-from tenancy.models import Team, User
+from tenancy.models import SshPassword, Team, User
 from tenancy.services import member_set
-from tenancy.ssh import ssh_key_remove
+from tenancy.ssh import ssh_key_remove, ssh_password_issue
 from tests.agents.conftest import HANG, GatewayProcess, wait_for
 from tests.consoles.conftest import Device, agent_with, browsing, held, opened
 from tests.consoles.openssh import OpenSsh
@@ -196,6 +197,20 @@ def test_without_a_terminal_bytes_pass_as_they_are(
                 assert await script.wait() == 0
 
     asyncio.run(scenario())
+
+
+def test_wrong_passwords_for_a_name_are_throttled_even_the_right_one_but_not_the_key(
+    gateway: GatewayProcess, alice: User, tmp_path: Path
+) -> None:
+    ssh, secret = OpenSsh(tmp_path / "alice", alice), ssh_password_issue(user=alice)
+    for tried in (*["wrong"] * WRONG, secret):
+        client = ssh.sit_with_password("alice")
+        client.expect("assword:")
+        client.sendline(tried)
+        client.expect("Permission denied")
+        client.close(True)
+    assert SshPassword.objects.filter(user=alice).exists()
+    assert ssh.run("alice").returncode == 0
 
 
 @given(typed=st.binary(max_size=8) | st.just(b"a\x05cl0\x05cs\x05c\x05b\x05c.x"), cuts=st.lists(st.integers(0, 20)))
