@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from consoles import log_views, power_views, rule_views, search_views, views
+from consoles import log_views, power_views, rule_views, search_views, split_views, views
 
 urlpatterns = [
     path("consoles/", views.consoles, name="consoles"),
@@ -19,6 +19,7 @@ urlpatterns = [
     path("consoles/<int:pk>/log/line/", log_views.line, name="console-log-line"),
     path("consoles/<int:pk>/log/data/", log_views.data, name="console-log-data"),
     path("consoles/<int:pk>/log/<slug:shape>/", log_views.saved, name="console-saved"),
+    path("consoles/split/", split_views.split, name="consoles-split"),
     path("consoles/rules/", rule_views.rule_list, name="console-rules"),
     path("consoles/rules/new/", rule_views.rule_new, name="console-rule-new"),
     path("consoles/rules/<int:pk>/", rule_views.rule_edit, name="console-rule"),

@@ -23,7 +23,8 @@ FILES = (
 ICONS = (
     "alert-circle", "alert-triangle", "antenna", "arrow-back-up", "arrow-right", "bolt", "broadcast",
     "building-community", "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check",
-    "circle-dashed", "circle-x", "clock", "copy", "cpu", "device-desktop", "device-laptop", "download", "eye",
+    "circle-dashed", "circle-x", "clipboard-text", "clock", "columns-2",
+    "copy", "cpu", "device-desktop", "device-laptop", "download", "eye",
     "hand-stop", "history", "key", "keyboard", "layout-dashboard", "link", "list-details", "lock", "lock-open",
     "login", "logout", "mail", "mail-forward", "maximize", "moon", "pencil", "player-pause", "player-play",
     "plug-connected", "plug-x", "plus", "refresh", "route", "router", "search", "selector", "settings", "sun",

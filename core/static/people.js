@@ -6,12 +6,11 @@
   };
   const VIA = { ssh: "SSH", program: "program" };
 
-  // `ask` sends what somebody wants: request, grant, refuse, release, take.
-  window.netopsPeople = (ask) => {
-    const bar = document.getElementById("console-people");
+  // In `bar`; `ask` sends what somebody wants: request, grant, refuse, release, take.
+  window.netopsPeople = (bar, ask) => {
     const list = bar.querySelector("ul");
     const asked = bar.querySelector(".people-asked");
-    const icons = document.getElementById("console-icons").content;
+    const icons = bar.querySelector("template").content;
     const buttons = Object.fromEntries([...bar.querySelectorAll("[data-ask]")].map((each) => [each.dataset.ask, each]));
     let you = 0;
     let rights = { writes: false, takes: false };

@@ -49,12 +49,16 @@ class Device:
 
     def __init__(self, link: Path) -> None:
         self.link = link
+        self.plug()
+
+    def plug(self) -> None:
+        """In, for the first time or again."""
         self.heard = b""
         self.fd, self._port = os.openpty()
         tty.setraw(self._port)
         os.set_blocking(self.fd, False)
-        link.unlink(missing_ok=True)
-        link.symlink_to(os.ttyname(self._port))
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(os.ttyname(self._port))
 
     def close(self) -> None:
         os.close(self.fd)

@@ -131,6 +131,7 @@ TEAM_PAGES |= {
     "consoles/<int:pk>/log/line/": page("console.read", pk="consoles.ConsolePort"),
     "consoles/<int:pk>/log/data/": page("console.read", pk="consoles.ConsolePort"),
     "consoles/<int:pk>/log/<slug:shape>/": page("console.read", pk="consoles.ConsolePort"),
+    "consoles/split/": page("console.read"),
     "consoles/rules/": page("console.read"),
     "consoles/rules/new/": page("change", "change"),
     "consoles/rules/<int:pk>/": page("change", "change", pk="consoles.ConsoleRule"),
