@@ -13,7 +13,7 @@ from ticketing.models import Incident
 class RuleForm(forms.Form):
     name = forms.CharField(max_length=60, help_text="What its incidents are called")
     pattern = forms.CharField(
-        max_length=300, strip=False, widget=forms.TextInput({"class": "mono", "spellcheck": "false"}),
+        max_length=300, strip=False, widget=forms.TextInput({"spellcheck": "false", "autocapitalize": "none"}),
         help_text="A regular expression (RE2) on each line as plain text; ^ and $ are its ends, (?i) ignores case",
     )  # fmt: skip
     severity = forms.ChoiceField(choices=Incident.Severity.choices, initial=Incident.Severity.WARNING)
