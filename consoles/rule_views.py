@@ -80,17 +80,17 @@ def rule_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 @needs("change")
-def pack(request: HttpRequest, slug: str, name: str) -> HttpResponse:
+def pack_switch(request: HttpRequest, slug: str, pack: str) -> HttpResponse:
     """POST `on`: 1 or empty."""
-    if name not in packs():
+    if pack not in packs():
         raise Http404
     on = request.POST.get("on") == "1"
     try:
-        count = rules.pack_switch(pack=name, on=on)
+        count = rules.pack_switch(pack=pack, on=on)
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     else:
-        messages.success(request, f"{packs()[name].title}: {count} rules switched {'on' if on else 'off'}.")
+        messages.success(request, f"{packs()[pack].title}: {count} rules switched {'on' if on else 'off'}.")
     return redirect("console-rules", slug)
 
 

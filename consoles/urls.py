@@ -24,5 +24,5 @@ urlpatterns = [
     path("consoles/rules/new/", rule_views.rule_new, name="console-rule-new"),
     path("consoles/rules/<int:pk>/", rule_views.rule_edit, name="console-rule"),
     path("consoles/rules/<int:pk>/delete/", rule_views.rule_remove, name="console-rule-delete"),
-    path("consoles/rules/packs/<slug:name>/", rule_views.pack, name="console-pack"),
+    path("consoles/rules/packs/<slug:pack>/", rule_views.pack_switch, name="console-pack"),
 ]

@@ -136,7 +136,7 @@ TEAM_PAGES |= {
     "consoles/rules/new/": page("change", "change"),
     "consoles/rules/<int:pk>/": page("change", "change", pk="consoles.ConsoleRule"),
     "consoles/rules/<int:pk>/delete/": page("", "change", pk="consoles.ConsoleRule"),
-    "consoles/rules/packs/<slug:name>/": page("", "change"),
+    "consoles/rules/packs/<slug:pack>/": page("", "change"),
     "audit/": page("team.admin"),
     "audit/^export\\.(?P<form>csv|jsonl)$": page("team.admin"),
     "audit/<str:model>/<int:pk>/": page(pk="inventory.Site"),
@@ -279,6 +279,7 @@ PARTS = {
     "provider_id": "sso",
     "key": "nokey",
     "secret": "nosecret",
+    "pack": "linux",
     "pk": "987654321987",
 }
 # All under it is for superusers: others are sent to sign-in or find nothing, whatever the method (test_admin.py has the
