@@ -30,6 +30,6 @@ class ConsolesConfig(AppConfig):
         hooks.consoles_of.append(agent_consoles)
         device_panels.append(device_consoles)
         link_panels.append(link_consoles)
-        for kind in ("link", "access", "console"):
+        for kind in ("link", "access", "console", KIND):
             panels[kind].append(incident_consoles)
         panels[KIND].append(rule_match)

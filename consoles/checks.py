@@ -33,7 +33,7 @@ ANSWER_S = 3.0
 QUIET_S = 0.5
 """Without another byte an answer is over."""
 MOST_S = 10.0
-MOST = 64 << 10
+MOST = 16 << 10
 TYPED_S = 60.0
 TALKED_S = 10.0
 AT_ONCE = 8

@@ -34,7 +34,8 @@ def incident_consoles(incident: Incident) -> SafeString:
     """Of the devices at the ends of its links (element `link:1`, or a list of them), and the consoles that it names."""
     links = Link.objects.filter(pk__in=re.findall(r"link:(\d+)", incident.element))
     ends = Q(device__in=links.values("a_device")) | Q(device__in=links.values("z_device"))
-    return _shown(ConsolePort.objects.filter(ends | Q(pk__in=re.findall(r"console:(\d+)", incident.element))))
+    named = Q(pk__in=re.findall(r"console(?:-rule:\d+)?:(\d+)", incident.element))
+    return _shown(ConsolePort.objects.filter(ends | named))
 
 
 def _shown(found: QuerySet[ConsolePort]) -> SafeString:

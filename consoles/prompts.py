@@ -11,6 +11,9 @@ READABLE = 0.75
 """Of the bytes, so that they count as text: a wrong speed or parity makes half of them or fewer look like it."""
 LAST_ROWS = 12
 """Rows that are looked through: a message of the device's may come after its prompt."""
+KEPT = 8 << 10
+"""Bytes in which they are."""
+WIDTH = 200
 _NAME = r"(?P<host>[A-Za-z0-9][\w.-]{0,62}?)"
 _LOADER = re.compile(
     r"(rommon ?\d* ?>|switch:|loader(-\w+)?>|(u-boot)? ?=>|u-boot>|grub(-\w+)?>|boot>|aboot#|\(initramfs\)|ok|>>>)",
@@ -73,7 +76,7 @@ def judge(answer: bytes, device: str = "") -> Verdict:
 
 def question(output: bytes) -> str:
     """What the output ends in, where a newline would answer it; empty where a newline does no harm."""
-    shown = _rows(output[-4096:])
+    shown = _rows(output)
     if output.endswith((b"\n", b"\r")) or not shown:
         return ""
     last = shown[-1]
@@ -109,7 +112,7 @@ def _compared(host: str, device: str) -> Verdict:
 
 def _whose(shown: list[str]) -> tuple[str, str]:
     """(the host's name, what it does): the name is empty where its prompt has none, both are where there is none."""
-    for row in reversed(shown[-LAST_ROWS:]):
+    for row in reversed(shown):
         if found := _LOGIN.fullmatch(row):
             return found["host"] or _banner(shown), "It asks who is there."
         for prompt in _PROMPTS:
@@ -127,12 +130,15 @@ def _whose(shown: list[str]) -> tuple[str, str]:
 
 def _banner(shown: list[str]) -> str:
     """Of a login that does not name the host, but comes after a line that does."""
-    for row in reversed(shown[-LAST_ROWS:]):
+    for row in reversed(shown):
         if found := _BANNER.fullmatch(row):
             return found["host"] or found["issue"]
     return ""
 
 
 def _rows(output: bytes) -> list[str]:
-    """Those that are not empty, as a screen shows them."""
-    return [row.strip() for line in output.split(b"\n") for row in rows(line) if row.strip()]
+    """The last of those that are not empty, as a screen shows them. The device may be hostile: what it takes to look at
+    them is bounded, and a longer one is no prompt."""
+    lines = output[-KEPT:].split(b"\n")[-2 * LAST_ROWS :]
+    shown = [row.strip()[-WIDTH:] for line in lines for row in rows(line) if row.strip()]
+    return shown[-LAST_ROWS:]

@@ -64,6 +64,7 @@ def test_from_an_incident(
         ("link", f"link:{one},link:{other}"): ["R1", "R2", "R4"],
         ("link", f"agent:1,link:{other}"): ["R2", "R4"],
         ("console", f"console:{ports['spare']}:test"): ["spare"],
+        ("console-rule", f"console-rule:{ports['R1']}:{ports['spare']}"): ["spare"],
         ("link", "link:99999"): [],
         ("access", "agent:1"): [],
         ("agent", "agent:1"): [],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consoles.prompts import Verdict, judge, question, readable, same
 
@@ -150,3 +152,38 @@ def test_how_much_of_it_is_text() -> None:
     assert readable(b"") == 0.0
     assert readable("R1# grüße\r\n".encode()) == 1.0
     assert readable(b"R1\xff\xff") == 0.5
+
+
+PIECES = [
+    b"password",
+    b"(",
+    b"[y/n]",
+    b"more",
+    b"R1",
+    b"#",
+    b"> ",
+    b":",
+    b"@",
+    b"\r\n",
+    b"\x1b[",
+    b"/pri",
+    b"\xff",
+    b"? ",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=8), max_size=40).map(b"".join))
+def test_nothing_that_a_device_says_breaks_the_judge(answer: bytes) -> None:
+    for device in ("", "R1"):
+        verdict = judge(answer, device)
+        assert len(verdict.result) <= 10
+        assert verdict.sentence.isprintable()
+        assert len(verdict.sentence) < 255
+    assert question(answer).isprintable()
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_how_long_it_looks_is_bounded(piece: bytes) -> None:
+    """A judge that went back and forth over all of it would take minutes here."""
+    judge(piece * ((1 << 20) // len(piece)), "R1")
+    question(piece * ((1 << 20) // len(piece)))
