@@ -139,7 +139,7 @@ class Consoles(RuleBasedStateMachine):
         self.keys: dict[str, str] = {}
         self.said = b""
         self.accepted = 0
-        self.fence = 0
+        self.fence, self.held = 0, ""
         self.do(self._start())
         for name in ROLES:
             self._come(name, "")
@@ -371,9 +371,10 @@ class Consoles(RuleBasedStateMachine):
         assert [each.key for each in known._asking] == self.model.asking
         assert known.held.session == self.model.holder
         if row := self._row():
-            assert row.fence >= self.fence, "a fence never falls"
+            new = self.model.holder not in ("", self.held)
+            assert row.fence > self.fence if new else row.fence >= self.fence, "each holder has a higher fence"
             assert row.fence == known.held.fence
-            self.fence = row.fence
+            self.fence, self.held = row.fence, self.model.holder or self.held
             if self.model.holder:
                 assert row.session == self.model.holder
 
