@@ -136,7 +136,7 @@ def test_a_server_and_an_agent_of_the_version_before_are_served(
     async def scenario() -> None:
         async with raw() as socket:
             challenge = Challenge.parse(Frame.decode(await socket.recv()))
-            assert challenge.versions == (1, 4)
+            assert challenge.versions == (1, 5)
             signature = identity.sign(signed_message(challenge.nonce, identity.public))
             hello = Hello(identity.public, signature, boot_id(), "pi", "0.0.9", {}, {}, version=1)
             await socket.send(hello.frame().encode())
@@ -216,7 +216,7 @@ def test_who_is_not_enrolled_is_refused_without_a_reason(
 
     error = asyncio.run(scenario())
     expected = (
-        ("version", "speaks versions 1 to 4") if case == "foreign version" else ("auth", "This key is not enrolled.")
+        ("version", "speaks versions 1 to 5") if case == "foreign version" else ("auth", "This key is not enrolled.")
     )
     assert error.code == expected[0]
     assert expected[1] in error.message

@@ -19,7 +19,7 @@ from consoles.checks import put_off
 from consoles.hub import Port
 from consoles.models import ConsolePort
 from consoles.prompts import Verdict
-from consoles.selectors import due_of
+from consoles.selectors import Held, due_of
 from consoles.services import port_update, ports_told
 from core.scope import team_scope
 from inventory.models import Device as Box
@@ -151,6 +151,7 @@ def _typed_long_ago(keys: bytes) -> Callable[[Port], None]:
     [
         (lambda port: None, ""),
         (_said(b"\r\nR1# "), ""),
+        (lambda port: port.learn(Held(1, "key", "bob", 30.0)), "bob has this console."),
         (lambda port: port.typed(b"show version\r"), "Somebody typed within the last minute."),
         (_typed_long_ago(b"reload"), "Somebody began a line"),
         (_typed_long_ago(b"reload\x03"), ""),

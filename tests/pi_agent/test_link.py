@@ -181,7 +181,7 @@ def test_the_servers_refusal_and_a_foreign_version_are_logged_in_its_words(caplo
     asyncio.run(
         scenario(Server("", refuse=Error("auth", "this key is not enrolled")), "this key is not enrolled (auth)")
     )
-    asyncio.run(scenario(Server("", versions=(5, 6)), "the server speaks versions 5 to 6, this agent 1 to 4"))
+    asyncio.run(scenario(Server("", versions=(6, 7)), "the server speaks versions 6 to 7, this agent 1 to 5"))
 
 
 def test_a_server_that_is_not_there_yet_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
