@@ -34,7 +34,7 @@ ASKS = {
     "DECUDK": b"\x1bP0;1|\x1b\\",
 }  # fmt: skip
 ASKING = re.compile(
-    rb"\x1b\[[\x20-\x3f]*[cnxtyiwv|]|\x1b\[[<=>?][\x20-\x3f]*[^JKhl]|\x1b\[[^\x40-\x7e]*[$*&'][\x40-\x7e]|\x1b[PX^_Z%]"
+    rb"\x1b\[[\x20-\x3f]*[cnxtyiwv|]|\x1b\[[<=>?][\x20-\x3f]*[@-IL-gi-km-~]|\x1b\[[^\x40-\x7e]*[$*&'][\x40-\x7e]|\x1b[PX^_Z%]"
     rb"|\x1b\](?!8;)|\x05|\x1b\[\?[0-9;]*(?:100[0-6]|101[56]|2031|2048|\b9\b)[0-9;]*[hl]"
 )
 """As told by xterm's ctlseqs, apart from the filter's own list."""

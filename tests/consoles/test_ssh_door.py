@@ -23,6 +23,7 @@ from inventory.models import Device as Router
 from inventory.models import sorted_name
 from tenancy import ssh
 from tenancy.models import SshKey, Team, User
+from tenancy.services import member_set
 from tests.agents.conftest import HANG, GatewayProcess, wait_for
 from tests.consoles.openssh import OpenSsh
 from tests.tenancy.test_pages import PASSWORD
@@ -119,6 +120,19 @@ def test_the_list_is_searched_by_typing_and_a_number_opens(
     client.expect(pexpect.EOF)
     client.close()
     assert client.exitstatus == 0
+
+
+def test_of_several_teams_the_list_says_which(
+    gateway: GatewayProcess, ports: list[ConsolePort], alices: OpenSsh, charlies: OpenSsh, team: Team, charlie: User
+) -> None:
+    member_set(team=team, user=charlie, role="viewer")
+    listed = b"red/R1\nred/R2?[31m\nred/firewall\n"
+    assert charlies.run("charlie").stdout == charlies.run("charlie:red").stdout == listed
+    assert charlies.run("charlie:blue").stdout == b"No consoles yet.\n"
+    client = charlies.sit("charlie")
+    client.expect("  3  firewall .*> ")
+    client.send("\x04")
+    client.expect(pexpect.EOF)
 
 
 def test_what_is_named_may_be_its_title_its_device_or_its_number(

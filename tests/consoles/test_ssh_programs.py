@@ -29,7 +29,7 @@ SAYS = {"pexpect": "LAB-R1\n", "netmiko": "ge-0/0/5"}
 
 
 def as_here(script: str, ssh: OpenSsh) -> str:
-    """With this test's address, key and known hosts in place of those of whoever reads the page."""
+    """With this test's address, key, known hosts and patience in place of those of whoever reads the page."""
     home = ssh.folder / ".ssh"
     home.mkdir()
     (home / "id_ed25519").write_bytes(ssh.key.read_bytes())
@@ -38,7 +38,13 @@ def as_here(script: str, ssh: OpenSsh) -> str:
     config = ssh.folder / "config"
     config.write_text(f"IdentityFile {home}/id_ed25519\nUserKnownHostsFile {home}/known_hosts\nLogLevel ERROR\n")
     port = str(settings.CONSOLE_SSH_PORT)
-    here = {"ssh -p 8008": f"ssh -F {config} -p {port}", "port=8008": f"port={port}", "netops.example": "127.0.0.1"}
+    patience = ", ".join(f"{each}=90" for each in ("conn_timeout", "banner_timeout", "auth_timeout"))
+    here = {
+        "ssh -p 8008": f"ssh -F {config} -p {port}",
+        "port=8008": f"port={port}, read_timeout_override=90, {patience}",
+        "netops.example": "127.0.0.1",
+        "timeout=30": "timeout=90",
+    }
     for theirs, ours in here.items():
         script = script.replace(theirs, ours)
     return script
@@ -65,7 +71,7 @@ def test_the_page_shows_what_works(
                 sys.executable, "-c", script, env={**os.environ, "HOME": str(ssh.folder)},
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
-            async with asyncio.timeout(3 * HANG):
+            async with asyncio.timeout(6 * HANG):
                 told = (await process.communicate())[0].decode()
         console.cancel()
         return process.returncode, told
