@@ -134,6 +134,19 @@ def test_when_a_port_is_due(team: Team, agent: Agent, settings: Any) -> None:
         assert due() == []
 
 
+def test_tests_are_switched_off_on_the_page(
+    team: Team, port: ConsolePort, alice_client: Client, bob_client: Client, charlie_client: Client
+) -> None:
+    path = f"/t/red/consoles/{port.pk}/setup/"
+    body = {"baud": "115200", "parity": "none", "flow": "none", "testing": "False"}
+    assert (bob_client.post(path, body).status_code, charlie_client.post(path, body).status_code) == (403, 404)
+    assert b"Select a valid choice" in alice_client.post(path, body | {"testing": "maybe"}).content
+    assert alice_client.post(path, body).status_code == 302
+    with team_scope(team.pk):
+        port.refresh_from_db()
+    assert (port.baud, port.testing, port.device_id) == (115200, False, None)
+
+
 def _said(text: bytes) -> Callable[[Port], Any]:
     return lambda port: port.take(0, text)
 
