@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from consoles.history import Gap, History, when
+from consoles.log_models import ConsoleTyped
 from consoles.models import ConsolePort
 from core.streaming import streamed
 from tenancy.access import needs
@@ -27,6 +28,7 @@ PIECE = 128 << 10
 CONTEXT = 48 << 10
 """Bytes before a place from which the screen is drawn that was seen there."""
 MOST_GAPS = 12
+MOST_TYPED = 100
 _US = 1_000_000
 
 
@@ -76,6 +78,7 @@ def log(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "section": "consoles", "port": port, "first": when(history.times.first), "last": when(history.times.last),
         "size": sum(each.size for each in history.segments), "line": _line(history, request),
         "place": _number(request, "offset", history.end) if "offset" in request.GET else "", "spans": [*SPANS],
+        "typed": list(ConsoleTyped.objects.filter(port=port).select_related("user").order_by("-offset")[:MOST_TYPED]),
         "gaps": history.gaps[-MOST_GAPS:][::-1], "more_gaps": max(0, len(history.gaps) - MOST_GAPS),
     }  # fmt: skip
     return render(request, "consoles/log.html", context)

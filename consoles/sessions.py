@@ -22,6 +22,7 @@ from consoles import services
 from consoles.hub import Hub
 from consoles.people import AWAY, TYPING_S, Refused, new_key
 from consoles.selectors import port_exists
+from consoles.typed import Typist, typed_keep
 from core.scope import acting, team_scope
 from pi_agent.frames import Frame, Type
 from tenancy.models import Seat
@@ -91,6 +92,7 @@ class Session:
         self._visit: int | None = None
         self._times: dict[str, datetime | None] = {"began": timezone.now(), "typed_first": None, "typed_last": None}
         self._noting = asyncio.Lock()
+        self._typist = Typist(port, self._keep_typed)
 
     @property
     def takes(self) -> bool:
@@ -153,7 +155,9 @@ class Session:
 
     async def type(self, keys: bytes) -> None:
         """Raises Refused."""
+        end = self.port.end
         await self._order(Type.DATA, keys)
+        self._typist.keys(keys, end)
 
     async def send_break(self) -> None:
         """Raises Refused."""
@@ -224,6 +228,16 @@ class Session:
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` for this person, in one transaction of the team; the pooled connection is given back."""
         return await in_thread(self.seat, DOORS[self.via], work, *args, **kwargs)
+
+    def _keep_typed(self, offset: int, text: str) -> None:
+        async def keep() -> None:
+            with suppress(*AWAY):
+                await self.in_thread(
+                    typed_keep, port_id=self.port.port_id, offset=offset, text=text, user_id=self.seat.user_id,
+                    at=timezone.now(),
+                )  # fmt: skip
+
+        self.port.people.spawn(keep())
 
     def _note(self, ended: bool = False) -> None:
         """That this person is, or was, here: in the background, and not while the database is away."""
