@@ -301,10 +301,7 @@ class Ears:
 
 
 def _matches(parts: list[_Part]) -> list[list[tuple[int, str, list[int]]]]:
-    return [
-        [each for each in part.patterns.of_lines(part.offset, part.data) if each[2]] if part.data else []
-        for part in parts
-    ]
+    return [list(part.patterns.of_lines(part.offset, part.data)) for part in parts]
 
 
 def _hits(of: Log, found: dict[int, _Found]) -> list[Hit]:

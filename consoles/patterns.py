@@ -1,13 +1,14 @@
 """Patterns of rules: RE2, so that no pattern is slow on any line, and all of a team in one pass.
 
-Each line is looked at by itself, as plain text. Where nothing on it can differ from its plain text, many lines are
-looked at at once first: that costs half, and hardly ever matches.
+Each line is looked at by itself, as plain text. Where nothing in many lines differs from their plain text they are
+looked at at once, which costs half; what is found there is looked for by itself to learn its line.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import re2
 
@@ -48,34 +49,47 @@ class PatternSet:
     def __init__(self, patterns: Sequence[tuple[int, str]]) -> None:
         """Each of them without complaint. Raises re2.error where together they are too large."""
         self._ids = [number for number, _ in patterns]
+        self._patterns = [f"(?m:{pattern})".encode() for _, pattern in patterns]
+        self._compiled: dict[int, Any] = {}
         self._set = re2.Set.SearchSet(_options(_MEMORY))
-        for _, pattern in patterns:
-            self._set.Add(f"(?m:{pattern})".encode())
+        for pattern in self._patterns:
+            self._set.Add(pattern)
         if patterns:
             self._set.Compile()
 
-    def __len__(self) -> int:
-        return len(self._ids)
-
     def of_line(self, text: str) -> list[int]:
         """The rules that match a line of plain text."""
-        return [self._ids[number] for number in self._set.Match(text.encode()) or ()]
+        return sorted(self._ids[number] for number in self._set.Match(text.encode()) or ())
 
     def of_lines(self, offset: int, data: bytes) -> Iterator[tuple[int, str, list[int]]]:
-        """(offset, plain text, rules) of the lines of `data`, which is whole lines at `offset`, in groups that have a
-        match; those without are left out."""
+        """(offset, plain text, rules) of each line that matches, of `data`, which is whole lines at `offset`."""
         for start, group in _groups(data):
-            if self._may_match(group):
-                cut = Lines(offset + start)
-                for where, line in (*cut.feed(offset + start, group), *cut.close()):
-                    text = plain(line)
-                    yield where, text, self.of_line(text)
+            text = group.replace(b"\r\n", b"\n")
+            if b" \n" not in text and not text.translate(None, _ORDINARY):
+                yield from self._of_ordinary(offset + start, group, text)
+                continue
+            cut = Lines(offset + start)
+            for where, line in (*cut.feed(offset + start, group), *cut.close()):
+                shown = plain(line)
+                if rules := self.of_line(shown):
+                    yield where, shown, rules
 
-    def _may_match(self, group: bytes) -> bool:
-        text = group.replace(b"\r\n", b"\n")
-        if b" \n" in text or text.translate(None, _ORDINARY):
-            return True
-        return bool(self._set.Match(text))
+    def _of_ordinary(self, offset: int, group: bytes, text: bytes) -> Iterator[tuple[int, str, list[int]]]:
+        """`text`: the group as its lines are in plain text."""
+        found: dict[int, set[int]] = {}
+        for number in self._set.Match(text) or ():
+            for match in self._one(number).finditer(text):
+                found.setdefault(text.count(b"\n", 0, match.start()), set()).add(self._ids[number])
+        if found:
+            for number, line in enumerate(group.split(b"\n")):
+                if number in found:
+                    yield offset, line.rstrip().decode(), sorted(found[number])
+                offset += len(line) + 1
+
+    def _one(self, number: int) -> Any:
+        if number not in self._compiled:
+            self._compiled[number] = re2.compile(self._patterns[number], _options(_ONE))
+        return self._compiled[number]
 
 
 def _groups(data: bytes) -> Iterator[tuple[int, bytes]]:

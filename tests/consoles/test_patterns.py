@@ -50,7 +50,7 @@ def _one_by_one(patterns: PatternSet, data: bytes) -> list[tuple[int, str, list[
 
 PIECES = st.sampled_from(
     [b"error", b"%LINK-3-UPDOWN: ", b"down", b" ", b"\r\n", b"\n", b"\n\n", b"\r", b"\x1b[31m", b"\x08", b"\t", b"\xff",
-     "é".encode(), b"x" * 300, b"\x1b]0;title\x07", b"ok", b"  \r\n", b"\x00"]
+     "é".encode(), b"x" * 30, b"\x1b]0;title\x07", b"ok", b"  \r\n", b"\x00"]
 )  # fmt: skip
 PATTERNS = [
     "error",
@@ -69,8 +69,7 @@ PATTERNS = [
 @given(st.lists(PIECES, max_size=120).map(b"".join))
 def test_in_groups_they_find_what_each_line_finds(data: bytes) -> None:
     patterns = PatternSet([(number, each) for number, each in enumerate(PATTERNS) if not complaint(each)])
-    found = [each for each in patterns.of_lines(0, data) if each[2]]
-    assert found == _one_by_one(patterns, data)
+    assert list(patterns.of_lines(0, data)) == _one_by_one(patterns, data)
 
 
 def test_a_large_piece_has_the_same_offsets() -> None:
@@ -78,9 +77,7 @@ def test_a_large_piece_has_the_same_offsets() -> None:
     lines[700] = b"an error\r\n"
     data = b"".join(lines)
     patterns = PatternSet([(7, "error")])
-    assert [each for each in patterns.of_lines(1000, data) if each[2]] == [
-        (1000 + data.index(b"an error"), "an error", [7])
-    ]
+    assert list(patterns.of_lines(1000, data)) == [(1000 + data.index(b"an error"), "an error", [7])]
 
 
 def test_a_pattern_that_ruins_others_is_quick_here() -> None:
