@@ -69,7 +69,7 @@ class Agents(Resource):
     link and tunnel and forgets the agent, unless a campaign needs it."""
 
     row, plural = AgentRow, "agents"
-    deleting = "team.admin"
+    creating = deleting = "team.admin"
     search, ordering = ("name", "hostname", "serial"), ("name",)
     more_filters = {"status": Filter("status__in", "string"), "state": Filter("state__in", "string")}
 

@@ -185,16 +185,22 @@ async def run(url: str, pin: bytes | None, keys: Keys, config: Config) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         if config.link == NO_LINK:
             known = {True: keys.accepted, False: keys.refused}
-            reporter = Reporter(url, pin, keys, status, on_known=lambda yes: known[yes]())
-            await _watch(config, status, reporter.register, reporter.run)
+            tunnel = _tunnel(keys, config)
+            tell = tunnel.tell if tunnel else None
+            reporter = Reporter(url, pin, keys, status, on_known=lambda yes: known[yes](), on_tunnel=tell)
+            await _watch(config, status, reporter.register, reporter.run, *([tunnel.run] if tunnel else []))
         else:
             await _keep_link(url, pin, keys, config, status)
+
+
+def _tunnel(keys: Keys, config: Config) -> Tunnel | None:
+    return Tunnel(keys, parse_sshd(config.tunnel)) if config.tunnel else None
 
 
 async def _keep_link(url: str, pin: bytes | None, keys: Keys, config: Config, status: Status) -> None:
     spool = config.folder / "reports"
     outbox = Outbox.load(spool, QUEUE_LIMIT)
-    tunnel = Tunnel(keys, parse_sshd(config.tunnel)) if config.tunnel else None
+    tunnel = _tunnel(keys, config)
     consoles = Consoles()
 
     def up(agent: str) -> None:

@@ -21,6 +21,11 @@ class Backlog:
         """The offset that the next byte will have."""
         return self.first + len(self._bytes)
 
+    @property
+    def full(self) -> bool:
+        """More than half, that is: there is room for what is under way."""
+        return len(self._bytes) > self._limit // 2
+
     def append(self, data: bytes) -> None:
         self._bytes += data
         if (over := len(self._bytes) - self._limit) > 0:

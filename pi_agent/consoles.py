@@ -59,6 +59,7 @@ class Consoles:
             return _refused("stream", "This port is not open here.", frame)
         if frame.type is Type.ACK:
             port.backlog.acknowledge(frame.offset)
+            port.pace()
             self._news.set()
             return None
         return port.order(frame)
@@ -112,6 +113,7 @@ class _Port:
 
     def open(self, devices: dict[str, str]) -> None:
         self.tty.use(devices.get(self._line.name), self._line.settings)
+        self.pace()
 
     def order(self, frame: Frame) -> Frame | None:
         """Write, or a break; what comes under an older fence than the newest seen is refused. Looking is free."""
@@ -128,8 +130,13 @@ class _Port:
             return _refused("stream", f"A {frame.type.name} frame is not for a port.", frame)
         return _refused("port", trouble, frame) if trouble else None
 
+    def pace(self) -> None:
+        """A device that can wait does, before anything of it is dropped."""
+        self.tty.wait(self._line.settings.flow != "none" and self.backlog.full)
+
     def _read(self, data: bytes) -> None:
         self.backlog.append(data)
+        self.pace()
         self._news()
 
     def _state(self, trouble: str) -> None:

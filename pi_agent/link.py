@@ -218,13 +218,21 @@ class Link:
         if welcome.version > 3 and self._consoles:
             run = self._consoles.run(lambda frame: socket_.send(frame.encode()), welcome.window)
             senders.append(asyncio.create_task(run))
+        reader = asyncio.create_task(self._read(socket_))
+        tasks = [reader, *senders]
         try:
-            async for message in socket_:
-                await self._receive(socket_, Frame.decode(message))
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in [reader, *done]:  # where the reader knows why the link ended, it is what counts
+                if task in done:
+                    task.result()
         finally:
-            for sender in senders:
-                sender.cancel()
-            await asyncio.gather(*senders, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, socket_: ClientConnection) -> None:
+        async for message in socket_:
+            await self._receive(socket_, Frame.decode(message))
 
     async def _introduce(self, socket_: ClientConnection) -> Welcome:
         """CHALLENGE, HELLO, WELCOME."""

@@ -17,6 +17,7 @@ from pi_agent.enrolment import (
     report_message,
 )
 from pi_agent.fields import Fields, FrameError
+from pi_agent.frames import TunnelTerms
 from pi_agent.identity import Signer
 from pi_agent.link import boot_id
 from pi_agent.post import PostError, post
@@ -46,8 +47,10 @@ class Reporter:
         status: Status | None = None,
         send: Post = post,
         on_known: Callable[[bool], None] = lambda _: None,
+        on_tunnel: Callable[[TunnelTerms], None] | None = None,
     ) -> None:
-        """`on_known` is told whether the server knows the key."""
+        """`on_known` is told whether the server knows the key; `on_tunnel`, with each registration, where a tunnel may
+        be opened."""
         self.interval_s = INTERVAL_S
         self._server = server
         self._pin = pin
@@ -55,6 +58,7 @@ class Reporter:
         self._status = status or Status()
         self._send = send
         self._on_known = on_known
+        self._on_tunnel = on_tunnel
         self._counter = 0
         self._registration: bytes | None = None
         self._news = asyncio.Event()
@@ -82,7 +86,10 @@ class Reporter:
         path, body = (HEARTBEAT_PATH, b"{}") if due is None else (REGISTER_PATH, due)
         try:
             answer = await asyncio.to_thread(self._send, self._server, path, body, self._pin, self.headers(path, body))
-            self.interval_s = Fields(answer, "the server's answer").integer("interval", 1, 86400)
+            fields = Fields(answer, "the server's answer")
+            self.interval_s = fields.integer("interval", 1, 86400)
+            if due and self._on_tunnel:
+                self._on_tunnel(TunnelTerms.read(fields))
         except (PostError, FrameError) as error:
             log.warning("report to %s: %s", self._server, error)
             self._status.down(str(error))

@@ -45,6 +45,7 @@ class Tty:
         self._fd: int | None = None
         self._again: asyncio.TimerHandle | None = None
         self._waiting = bytearray()
+        self._paused = False
 
     def use(self, device: str | None, settings: Settings) -> None:
         """Be this device (None: there is none now) under these settings."""
@@ -96,6 +97,15 @@ class Tty:
             return {}
         return {name: bool(bits & bit) for name, bit in _MODEM.items()}
 
+    def wait(self, waiting: bool) -> None:
+        """Read no more for now: flow control tells the device."""
+        if self._fd is not None and waiting != self._paused:
+            self._paused = waiting
+            if waiting:
+                self._loop.remove_reader(self._fd)
+            else:
+                self._loop.add_reader(self._fd, self._read)
+
     def close(self) -> None:
         if self._again:
             self._again.cancel()
@@ -105,6 +115,7 @@ class Tty:
             self._loop.remove_writer(self._fd)
             os.close(self._fd)
             self._fd = None
+        self._paused = False
         self._waiting.clear()
 
     def _open(self) -> None:

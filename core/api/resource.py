@@ -36,7 +36,8 @@ class Resource:
     more_filters: ClassVar[Mapping[str, filters.Filter]] = {}
     reading: ClassVar[str] = "view"
     capability: ClassVar[str] = "change"
-    # What DELETE needs, where it is more than that.
+    # What POST and DELETE need, where it is more than that.
+    creating: ClassVar[str] = ""
     deleting: ClassVar[str] = ""
     # Whether create, update and delete want to know who asks: they get the `request` too.
     takes_request: ClassVar[bool] = False

@@ -33,8 +33,8 @@ class ResourceView(APIView):
 
     @property
     def capability(self) -> str:
-        deletes = self.request.method == "DELETE"
-        return (deletes and self.resource.deleting) or self.resource.capability
+        own = {"POST": self.resource.creating, "DELETE": self.resource.deleting}.get(self.request.method or "")
+        return own or self.resource.capability
 
     def who(self) -> dict[str, Request]:
         return {"request": self.request} if self.resource.takes_request else {}

@@ -30,6 +30,7 @@ from pi_agent.registration import Registration
 from pi_agent.tunnel import Tunnel
 from tenancy.models import Team
 from tests.agents.conftest import HANG, GatewayProcess, linked, until
+from tests.agents.programs import Program
 
 
 @asynccontextmanager
@@ -48,6 +49,11 @@ async def machine() -> AsyncIterator[int]:
 
 def terms(port: int) -> TunnelTerms:
     return TunnelTerms("127.0.0.1", settings.SSH_PORT, port, tls.host_key())
+
+
+def row(team: Team) -> Any:
+    with team_scope(team.pk):
+        return Agent.objects.get()
 
 
 def port_of(team: Team, agent: Agent) -> int:
@@ -123,6 +129,21 @@ def test_the_link_says_where_the_tunnel_may_be(
 
     asyncio.run(scenario())
     assert told == [terms(port_of(team, agent))]
+
+
+def test_without_a_link_the_answer_to_a_registration_says_where_and_it_closes_with_the_agent(
+    program: Program, team: Team
+) -> None:
+    async def scenario() -> None:
+        async with machine() as sshd:
+            tunnel = {"NETOPS_AGENT_LINK": "none", "NETOPS_AGENT_TUNNEL": f"127.0.0.1:{sshd}"}
+            with program.running(**tunnel):
+                await until(lambda: row(team).tunnel_port)
+                port = (await asyncio.to_thread(row, team)).tunnel_port
+                await greeted(port, b"SSH-2.0-machine")
+            await greeted(port, b"")
+
+    asyncio.run(scenario())
 
 
 def test_it_is_one_port_and_nothing_else(gateway: GatewayProcess, agent: Agent, team: Team, identity: Identity) -> None:

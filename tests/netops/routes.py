@@ -48,11 +48,12 @@ def rest(
     read: str = "view",
     app: str = "",
     delete: str = "",
+    create: str = "",
 ) -> dict[str, Door]:
     row = {"u": ("PUT", "PATCH"), "d": ("DELETE",)}
     methods = {method: capability for each in writes for method in row.get(each, ())}
     methods |= {"DELETE": delete} if delete else {}
-    listed = methods | ({"POST": capability} if "c" in writes else {})
+    listed = methods | ({"POST": create or capability} if "c" in writes else {})
     route = f"{app or label.partition('.')[0]}/{plural}/"
     reads = {"GET": read, "HEAD": read}
     return {route: Door("api", reads | listed), f"{route}<int:pk>/": Door("api", reads | methods, {"pk": label})}
@@ -159,7 +160,7 @@ API = {
     **rest("tenancy.Membership", "members", "ud", "team.admin"),
     **rest("tenancy.Invitation", "invitations", "cd", "team.admin", "team.admin"),
     **rest("tenancy.ApiToken", "tokens", "cd", "team.admin", "team.admin"),
-    **rest("agents.Agent", "agents", "cud", delete="team.admin"),
+    **rest("agents.Agent", "agents", "cud", delete="team.admin", create="team.admin"),
     "agents/agents/<int:pk>/approve/": api("", POST="team.admin", pk="agents.Agent"),
     "agents/agents/<int:pk>/keep/": api("", POST="team.admin", pk="agents.Agent"),
     "agents/agents/<int:pk>/revoke/": api("", POST="team.admin", pk="agents.Agent"),

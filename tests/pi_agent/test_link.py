@@ -244,3 +244,24 @@ def test_a_refusal_of_one_stream_is_logged_and_the_link_stays(caplog: pytest.Log
             assert len(server.connections) == 1
 
     asyncio.run(scenario())
+
+
+def test_a_sender_that_dies_ends_the_link_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Outbox):
+        def take(self, window: int) -> tuple[int, bytes] | None:
+            if self.first < self.next and len(server.hellos) == 1:
+                raise RuntimeError("out of order")
+            return super().take(window)
+
+    server = Server("")
+
+    async def scenario() -> None:
+        async with running(server):
+            link = Link(f"unix:{server.path}", IDENTITY, no_plan, Broken(1 << 20), BACKOFF)
+            async with kept_up(link):
+                link.deliver(b"report")
+                await until(lambda: server.reports == [b"report"])
+
+    asyncio.run(scenario())
+    assert len(server.hellos) == 2
+    assert "RuntimeError: out of order" in caplog.text
