@@ -9,13 +9,14 @@ import random
 import socket
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from pi_agent import __version__
 from pi_agent.addresses import interface_addresses
@@ -201,7 +202,6 @@ class Link:
         except FrameError as error:
             await socket_.send(Error("frame", str(error)[:1000]).frame().encode())
             raise Refused(f"the server sent what this agent cannot use: {error}") from None
-        raise Refused("the server closed the link")
 
     async def _converse(self, socket_: ClientConnection) -> None:
         if self._pin is not None and not self._url.startswith("unix:"):
@@ -212,19 +212,16 @@ class Link:
         self.outbox.resume(welcome.streams.get(PROBING, 0))
         log.info("link to %s is up: agent %s", self._url, welcome.agent)
         self._on_up(welcome.agent)
-        senders = [asyncio.create_task(self._send_reports(socket_, welcome.window))]
+        senders = [self._send_reports(socket_, welcome.window)]
         if welcome.version > 1:
-            senders.append(asyncio.create_task(self._send_registrations(socket_)))
+            senders.append(self._send_registrations(socket_))
         if welcome.version > 3 and self._consoles:
-            run = self._consoles.run(lambda frame: socket_.send(frame.encode()), welcome.window)
-            senders.append(asyncio.create_task(run))
-        reader = asyncio.create_task(self._read(socket_))
-        tasks = [reader, *senders]
+            senders.append(self._consoles.run(lambda frame: socket_.send(frame.encode()), welcome.window))
+        tasks = [asyncio.create_task(each) for each in (self._read(socket_), *map(_unless_closed, senders))]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in [reader, *done]:  # where the reader knows why the link ended, it is what counts
-                if task in done:
-                    task.result()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
             for task in tasks:
                 task.cancel()
@@ -233,6 +230,7 @@ class Link:
     async def _read(self, socket_: ClientConnection) -> None:
         async for message in socket_:
             await self._receive(socket_, Frame.decode(message))
+        raise Refused("the server closed the link")
 
     async def _introduce(self, socket_: ClientConnection) -> Welcome:
         """CHALLENGE, HELLO, WELCOME."""
@@ -307,6 +305,12 @@ class Link:
             if self._registration is not None:
                 await socket_.send(Frame(Type.REGISTER, payload=self._registration).encode())
             await self._registration_news.wait()
+
+
+async def _unless_closed(sender: Coroutine[None, None, None]) -> None:
+    """That the link is closed says whoever reads: what the server sent last says why."""
+    with suppress(ConnectionClosed):
+        await sender
 
 
 def _own_addresses() -> dict[str, list[str]]:
