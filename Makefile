@@ -6,7 +6,7 @@ NPM_CI := ci --silent --ignore-scripts --no-audit --no-fund
 # As root the tests' Debian packages are installed too; otherwise the tests that need them are skipped with the reason.
 DEBIAN = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	command -v chromium >/dev/null && command -v tcpdump >/dev/null && command -v curl >/dev/null && test -x /usr/sbin/sshd || \
-	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium curl openssh-server tcpdump >/dev/null; }; fi
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium curl openssh-server ser2net tcpdump >/dev/null; }; fi
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run install dev test test-long check format bench lock clean

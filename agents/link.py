@@ -280,7 +280,7 @@ class Link:
         port = await at_door(
             self.team_id, services.link_register, agent_id=self.agent_id, epoch=self.epoch, registration=registered
         )
-        self._ports |= self._hello.version > 3 and bool(registered.ports)
+        self._ports |= self.version > 4 or (self.version > 3 and bool(registered.ports))
         if self._ports:
             self.stir()
         await self._send(TunnelTerms(str(settings.SSH_HOST), settings.SSH_PORT, port, host_key()).frame())

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -192,7 +193,7 @@ class Hub:
         """Say which ports are to be open, if that is news for the agent; take them over for this link first."""
         self._ears.look(link.team_id)
         self._checks.news.set()
-        lines = (await when_there(link.team_id, lines_of, agents=[link.agent_id])).get(link.agent_id, [])
+        lines = _known_to(link, await when_there(link.team_id, lines_of, agents=[link.agent_id]))
         version, (sent, before) = _version(lines), self._carried.get(link, (0, []))
         if version == sent or not (lines or before):
             return
@@ -215,7 +216,9 @@ class Hub:
     async def tell(self, link: Link, lines: list[OwnLine]) -> None:
         """Have the agent open these ports, which are its link's."""
         ends = [self.port(link.team_id, line.port_id).end for line in lines]
-        told = [Line(line.stream, line.name, end, line.settings) for line, end in zip(lines, ends, strict=True)]
+        told = [
+            Line(line.stream, line.name, end, line.settings, line.far) for line, end in zip(lines, ends, strict=True)
+        ]
         await link.send(ConsolePlan(tuple(told)).frame(CONSOLES, _version(lines)))
 
     def linked(self) -> dict[int, list[int]]:
@@ -301,7 +304,7 @@ class Hub:
     async def _look_at(self, team_id: int, links: list[Link]) -> None:
         found = await in_thread(team_id, lines_of, agents=[link.agent_id for link in links])
         for link in links:
-            if link in self._carried and _version(found.get(link.agent_id, [])) != self._carried[link][0]:
+            if link in self._carried and _version(_known_to(link, found)) != self._carried[link][0]:
                 link.stir()
 
     def _leave(self, port: Port, link: Link) -> None:
@@ -326,8 +329,13 @@ def _store() -> Path:
     return path
 
 
+def _known_to(link: Link, found: dict[int, list[OwnLine]]) -> list[OwnLine]:
+    """Its agent's lines, but for those to be dialled where it is too old for that."""
+    return [line for line in found.get(link.agent_id, []) if line.far is None or link.version > 4]
+
+
 def _version(lines: list[OwnLine]) -> int:
-    what = repr([(line.stream, line.name, line.settings) for line in lines])
+    what = repr([(line.stream, line.name, line.settings, line.far and asdict(line.far)) for line in lines])
     return int.from_bytes(hashlib.sha256(what.encode()).digest()[:6], "big")
 
 

@@ -11,7 +11,7 @@ from agents.models import Agent
 from consoles import log_models  # noqa: F401  (Django looks for models here)
 from core.secrets import SecretField
 from inventory.models import Device
-from pi_agent.lines import BAUDS, FLOWS, PARITIES
+from pi_agent.lines import BAUDS, FLOWS, PARITIES, PROTOS
 from tenancy.audit import tracked
 from tenancy.models import ApiToken, TeamModel, User
 from ticketing.models import Incident
@@ -58,6 +58,26 @@ class ConsolePort(TeamModel):
 
     def __str__(self) -> str:
         return self.title or self.name.rpartition("/")[2]
+
+
+@tracked(fields=["port", "proto", "host", "number", "user", "command", "host_key"])
+class ConsoleFar(TeamModel):
+    """Where a port that no serial adapter is for is dialled from its agent (pi_agent/dial.py)."""
+
+    port = models.ForeignKey(ConsolePort, on_delete=models.CASCADE, related_name="fars", db_constraint=False)
+    proto = models.CharField(max_length=10, choices=[(each, each) for each in PROTOS])
+    host = models.CharField(max_length=253)
+    number = models.PositiveIntegerField()
+    user = models.CharField(max_length=100, blank=True)
+    secret = SecretField(blank=True)
+    command = models.CharField(max_length=200, blank=True)
+    host_key = models.CharField(max_length=100, blank=True)
+
+    class Meta(TeamModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["team", "port"], name="consolefar_port")]
+
+    def __str__(self) -> str:
+        return f"{self.proto} to {self.host}:{self.number}"
 
 
 @tracked(fields=["port", "method", "off", "on", "cycle", "done", "answer", "at"])

@@ -10,9 +10,9 @@ from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F,
 from django.db.models.functions import Extract
 from django.utils import timezone
 
-from consoles.models import ConsoleLock, ConsolePort, ConsoleVisit
+from consoles.models import ConsoleFar, ConsoleLock, ConsolePort, ConsoleVisit
 from pi_agent.frames import PORTS
-from pi_agent.lines import Settings
+from pi_agent.lines import Far, Settings
 
 VISITS = 8
 _NOW = Func(function="clock_timestamp", output_field=DateTimeField())
@@ -36,6 +36,7 @@ class OwnLine:
     port_id: int
     name: str
     settings: Settings
+    far: Far | None = None
 
     @property
     def stream(self) -> int:
@@ -46,8 +47,12 @@ def lines_of(*, agents: Collection[int]) -> dict[int, list[OwnLine]]:
     """The ports that each of these agents is to have open; agents without any are left out."""
     rows = ConsolePort.objects.filter(agent_id__in=agents).order_by("pk")
     found: dict[int, list[OwnLine]] = {}
+    dialled = {
+        far.port_id: Far(far.proto, far.host, far.number, far.user, far.secret or "", far.command, far.host_key)
+        for far in ConsoleFar.objects.filter(port__agent_id__in=agents)
+    }
     for agent_id, pk, name, baud, parity, flow in rows.values_list("agent_id", "pk", "name", "baud", "parity", "flow"):
-        found.setdefault(agent_id, []).append(OwnLine(pk, name, Settings(baud, parity, flow)))
+        found.setdefault(agent_id, []).append(OwnLine(pk, name, Settings(baud, parity, flow), dialled.get(pk)))
     return found
 
 

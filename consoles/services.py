@@ -33,7 +33,7 @@ def ports_told(agent: Agent, names: Sequence[str]) -> None:
     new = [name for name in names if name not in known]
     ConsolePort.objects.bulk_create(ConsolePort(agent=agent, name=name, test_due=first_check()) for name in new)
     if new:
-        _changed(agent.pk)
+        changed(agent.pk)
 
 
 def port_update(*, port: ConsolePort, **values: Any) -> ConsolePort:
@@ -46,7 +46,7 @@ def port_update(*, port: ConsolePort, **values: Any) -> ConsolePort:
     port.save(update_fields=[*values])
     if [getattr(port, name) for name in TESTED] != before:
         checks_begin_again(port=port)
-    _changed(port.agent_id)
+    changed(port.agent_id)
     return port
 
 
@@ -136,7 +136,7 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _changed(agent_id: int) -> None:
+def changed(agent_id: int) -> None:
     """The gateway tells the agent, open pages look again."""
     send_to(group(agent_id), {"type": "consoles"})
     publish(current_team_id(), "consoles")

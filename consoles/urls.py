@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from consoles import log_views, power_views, rule_views, search_views, split_views, views
+from consoles import far_views, log_views, power_views, rule_views, search_views, split_views, views
 
 urlpatterns = [
     path("consoles/", views.consoles, name="consoles"),
@@ -13,6 +13,9 @@ urlpatterns = [
     path("consoles/<int:pk>/test/", views.check, name="console-test"),
     path("consoles/<int:pk>/detect/", views.detect, name="console-detect"),
     path("consoles/<int:pk>/setup/", views.setup, name="console-setup"),
+    path("consoles/new/", far_views.create, name="console-new"),
+    path("consoles/<int:pk>/far/", far_views.change, name="console-far"),
+    path("consoles/<int:pk>/remove/", far_views.remove, name="console-remove"),
     path("consoles/<int:pk>/outlet/", power_views.outlet, name="console-outlet"),
     path("consoles/<int:pk>/power/", power_views.power, name="console-power"),
     path("consoles/<int:pk>/log/", log_views.log, name="console-log"),

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from consoles import check_services, services
 from consoles.addresses import outer_url
+from consoles.far import far_of
 from consoles.forms import PortForm
 from consoles.models import ConsolePort
 from consoles.power import outlet_of
@@ -82,7 +83,11 @@ def setup(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         else:
             messages.success(request, f"{port} is set up.")
             return redirect("console", seat_of(request).slug, pk)
-    return render(request, "consoles/setup.html", {"section": "consoles", "form": form, "port": port, "shown": shown})
+    return render(
+        request,
+        "consoles/setup.html",
+        {"section": "consoles", "form": form, "port": port, "shown": shown, "far": far_of(port_id=pk)},
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -201,7 +201,7 @@ async def _keep_link(url: str, pin: bytes | None, keys: Keys, config: Config, st
     spool = config.folder / "reports"
     outbox = Outbox.load(spool, QUEUE_LIMIT)
     tunnel = _tunnel(keys, config)
-    consoles = Consoles()
+    consoles = Consoles(dial=config.consoles_dial)
 
     def up(agent: str) -> None:
         keys.accepted()

@@ -17,6 +17,7 @@ from pi_agent.post import check_server
 DEFAULT_FILE = Path("/etc/netops-agent/config.toml")
 PREFIX = "NETOPS_AGENT_"
 NO_LINK = "none"
+_TABLES = ("ports_", "consoles_")
 
 
 class ConfigError(ValueError):
@@ -25,7 +26,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """As config.example.toml explains them; names of the table [ports] begin with ports_ here."""
+    """As config.example.toml explains them; names of the tables [ports] and [consoles] begin with these words here."""
 
     link: str = ""
     pin: str = ""
@@ -36,6 +37,7 @@ class Config:
     ports_include: tuple[str, ...] = ("*",)
     ports_exclude: tuple[str, ...] = ()
     ports_extra: tuple[str, ...] = ()
+    consoles_dial: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -59,7 +61,7 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Config:
     for name in NAMES:
         variable = PREFIX + name.upper()
         if text := environment.get(variable):
-            given[name] = (text.replace(",", " ").split() if name.startswith("ports_") else text, variable)
+            given[name] = (text.replace(",", " ").split() if name.startswith(_TABLES) else text, variable)
     return Config(**{name: _checked(name, value, where) for name, (value, where) in given.items()})
 
 
@@ -75,19 +77,20 @@ def _in_file(file: Path, *, needed: bool) -> dict[str, tuple[object, str]]:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"{file} is not TOML: {error}") from None
-    ports = content.pop("ports", {})
-    if not isinstance(ports, dict):
-        raise ConfigError(f"ports in {file} must be a table")
+    tables = {prefix: content.pop(prefix.rstrip("_"), {}) for prefix in _TABLES}
     named: dict[str, tuple[object, str]] = {name: (value, f"{name} in {file}") for name, value in content.items()}
-    named |= {f"ports_{name}": (value, f"ports.{name} in {file}") for name, value in ports.items()}
+    for prefix, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{prefix.rstrip('_')} in {file} must be a table")
+        named |= {prefix + name: (value, f"{prefix.rstrip('_')}.{name} in {file}") for name, value in table.items()}
     for name, (_, where) in named.items():
-        if name not in NAMES or (name in content and name.startswith("ports_")):
+        if name not in NAMES or (name in content and name.startswith(_TABLES)):
             raise ConfigError(f"{where} is no value that this agent knows")
     return named
 
 
 def _checked(name: str, value: object, where: str) -> Any:
-    if name.startswith("ports_"):
+    if name.startswith(_TABLES):
         if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
             raise ConfigError(f"{where} must be a list of texts")
         return tuple(value)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 from pi_agent.backlog import Backlog
+from pi_agent.dial import Dial
 from pi_agent.frames import CONSOLES, Error, Frame, Type, ack
 from pi_agent.lines import ConsolePlan, Line, ModemLines, PortState
 from pi_agent.registration import Port
@@ -21,8 +22,10 @@ CHUNK = 32 << 10
 class Consoles:
     """From the event loop's thread. Ports stay open and are read while there is no link."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, dial: Iterable[str] = ()) -> None:
+        """`dial`: the addresses (host:port) that may be dialled."""
         self._limit = limit
+        self._dial = frozenset(dial)
         self._devices: dict[str, str] = {}
         self._ports: dict[int, _Port] = {}
         self._turns: deque[_Port] = deque()
@@ -32,7 +35,7 @@ class Consoles:
         """The ports that this machine has now: no other can be opened, whatever the server asks for."""
         self._devices = {port.name: port.device for port in ports}
         for port in self._ports.values():
-            port.open(self._devices)
+            port.open(self._devices, self._dial)
 
     def run(self, send: Callable[[Frame], Awaitable[None]], window: int) -> Coroutine[None, None, None]:
         """Send for one link, until cancelled; nothing of a port before this link's plan says from where."""
@@ -76,7 +79,7 @@ class Consoles:
             port = self._ports.get(stream) or _Port(line, self._limit, self._news.set)
             self._ports[stream] = port
             port.want(line)
-            port.open(self._devices)
+            port.open(self._devices, self._dial)
         self._turns = deque(self._ports.values())
         self._news.set()
 
@@ -100,7 +103,7 @@ class _Port:
         self.live = False
         """Whether this link has said from which byte on it wants it."""
         self.untold = True
-        self.tty = Tty(line.name, self._read, self._state)
+        self.tty: Tty | Dial = (Dial if line.far else Tty)(line.name, self._read, self._state)
         self._news = news
         self._line = line
         self._fence = 0
@@ -111,8 +114,11 @@ class _Port:
             self.backlog.resume(line.offset)
             self.live = self.untold = True
 
-    def open(self, devices: dict[str, str]) -> None:
-        self.tty.use(devices.get(self._line.name), self._line.settings)
+    def open(self, devices: dict[str, str], dial: frozenset[str]) -> None:
+        if isinstance(self.tty, Tty):
+            self.tty.use(devices.get(self._line.name), self._line.settings)
+        elif self._line.far:
+            self.tty.use(self._line.far, self._line.far.address in dial)
         self.pace()
 
     def order(self, frame: Frame) -> Frame | None:
@@ -132,7 +138,8 @@ class _Port:
 
     def pace(self) -> None:
         """A device that can wait does, before anything of it is dropped."""
-        self.tty.wait(self._line.settings.flow != "none" and self.backlog.full)
+        if isinstance(self.tty, Tty):
+            self.tty.wait(self._line.settings.flow != "none" and self.backlog.full)
 
     def _read(self, data: bytes) -> None:
         self.backlog.append(data)

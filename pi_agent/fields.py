@@ -87,6 +87,9 @@ class Fields:
             self.refuse(name, f"a list of at most {limit}")
         return value
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields
+
     def object(self, name: str) -> Fields:
         return Fields(self._fields.get(name), f"{self._what}: {name}")
 

@@ -23,7 +23,7 @@ __all__ = ["Challenge", "Error", "Frame", "FrameError", "Hello", "Message", "Typ
 PROTOCOL = 5
 OLDEST = 1
 """Of the versions this code still speaks. 2 added REGISTER, REGISTERED, PING and PONG; 3 ROTATE; 4 the serial ports; 5
-MODEM."""
+MODEM, and consoles that are dialled."""
 MAX_INTERFACES = 256
 MAX_ADDRESSES = 64
 """Of one interface."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from pi_agent.fields import U32, U64, Fields
@@ -12,6 +12,7 @@ from pi_agent.registration import MAX_PORTS
 BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 PARITIES = ("none", "even", "odd")
 FLOWS = ("none", "rtscts", "xonxoff")
+PROTOS = ("telnet", "ssh", "raw")
 MODEM = ("dcd", "dsr", "cts")
 
 
@@ -33,18 +34,52 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Far:
+    """A console behind another server, to be dialled. For ssh: `command` is run there (empty: a shell), `host_key` is
+    the fingerprint of the far key."""
+
+    proto: str
+    host: str
+    port: int
+    user: str = ""
+    secret: str = field(default="", repr=False)
+    command: str = ""
+    host_key: str = ""
+
+    @property
+    def address(self) -> str:
+        """As an agent's allow-list names it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        texts = {name: fields.text(name, empty=True) for name in ("user", "secret", "command", "host_key")}
+        read = cls(fields.text("proto", 10), fields.text("host"), fields.integer("port", 1, 65535), **texts)
+        if read.proto not in PROTOS:
+            fields.refuse("proto", f"one of {', '.join(PROTOS)}")
+        return read
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
-    """One port to open, by the stable name that was registered. `offset`: the next byte that the server expects."""
+    """One port to open, by the stable name that was registered, or dialled where it has a `far` end. `offset`: the next
+    byte that the server expects."""
 
     stream: int
     name: str
     offset: int
     settings: Settings
+    far: Far | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        far = {"far": asdict(self.far)} if self.far else {}
+        return {"stream": self.stream, "name": self.name, "offset": self.offset, **asdict(self.settings), **far}
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
         stream, offset = fields.integer("stream", PORTS, U32), fields.integer("offset", 0, U64)
-        return cls(stream, fields.text("name"), offset, Settings.read(fields))
+        far = Far.read(fields.object("far")) if "far" in fields else None
+        return cls(stream, fields.text("name"), offset, Settings.read(fields), far)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +90,7 @@ class ConsolePlan(Message):
     lines: tuple[Line, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "ports": [
-                {"stream": line.stream, "name": line.name, "offset": line.offset, **asdict(line.settings)}
-                for line in self.lines
-            ]
-        }
+        return {"ports": [line.to_json() for line in self.lines]}
 
     @classmethod
     def read(cls, fields: Fields) -> Self:

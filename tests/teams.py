@@ -110,6 +110,8 @@ class Rows:
                 return {"kind": "devices", "result": {}}
             case "inventory.Prefix":
                 return {"prefix": "198.51.100.0/24"}
+            case "consoles.ConsoleFar":
+                return {"number": 2001, "secret": self.marker}
             case "tenancy.ApiToken":
                 return {"networks": [], "expires": None}
             case "agents.Agent":

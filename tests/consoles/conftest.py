@@ -8,7 +8,7 @@ import os
 import shutil
 import struct
 import tty
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -160,9 +160,14 @@ async def browsing(client: Client, port: ConsolePort, start: int | None = None, 
 
 
 @asynccontextmanager
-async def agent_with(identity: Identity, *devices: Device, limit: int = 4 << 20) -> AsyncIterator[Link]:  # noqa: F811
+async def agent_with(
+    identity: Identity,  # noqa: F811
+    *devices: Device,
+    limit: int = 4 << 20,
+    dial: Collection[str] = (),
+) -> AsyncIterator[Link]:
     """The agent's own link and serial ports, in this process; it registers these devices' ports."""
-    consoles = Consoles(limit)
+    consoles = Consoles(limit, dial)
     link = Link(f"unix:{socket_path()}", identity, lambda _: None, Outbox(1 << 20), BACKOFF, consoles=consoles)
     registration = Machine(Wanted(exclude=("*",), extra=tuple(str(each.link) for each in devices))).registration()
     consoles.offer(registration.ports)

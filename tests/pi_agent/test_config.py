@@ -21,7 +21,7 @@ def test_the_example_has_every_value_and_each_is_the_default() -> None:
     text = EXAMPLE.read_text()
     assert load(EXAMPLE, {}) == Config()
     for name in NAMES:
-        assert f"\n{name.removeprefix('ports_')} = " in text
+        assert f"\n{name.removeprefix('ports_').removeprefix('consoles_')} = " in text
 
 
 def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
@@ -46,6 +46,7 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         "NETOPS_AGENT_PORTS_INCLUDE": "/dev/ttyUSB*",
         "NETOPS_AGENT_PORTS_EXCLUDE": "*1, *2",
         "NETOPS_AGENT_PORTS_EXTRA": "/dev/pts/1 /dev/pts/2",
+        "NETOPS_AGENT_CONSOLES_DIAL": "10.0.0.5:2001,[fd00::5]:22",
     }
     assert set(environment) == {f"NETOPS_AGENT_{name.upper()}" for name in NAMES}
     assert asdict(load(file, environment)) == {
@@ -58,6 +59,7 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         "ports_include": ("/dev/ttyUSB*",),
         "ports_exclude": ("*1", "*2"),
         "ports_extra": ("/dev/pts/1", "/dev/pts/2"),
+        "consoles_dial": ("10.0.0.5:2001", "[fd00::5]:22"),
     }
     assert load(file, {"NETOPS_AGENT_LINK": ""}).link == "wss://a:1/link"
 

@@ -35,6 +35,7 @@ TRACKED = {
     "consoles.consolelock",
     "consoles.consolelogsettings",
     "consoles.consolerule",
+    "consoles.consolefar",
     "consoles.consoleoutlet",
     "consoles.consoleport",
     "inventory.device",
