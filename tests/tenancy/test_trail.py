@@ -177,7 +177,8 @@ def test_every_tracked_model_says_who_made_and_who_deleted_it(label: str, team: 
     with acting(door="api", name="maker"), team_scope(team.pk):
         rows = Rows(team, "made").all()
         # What others need cannot be deleted; what may be there only once can, and cannot be made again.
-        leaves = (CampaignTarget, ConsoleLock, ConsoleLogSettings, Membership, Incident, Ticket)
+        once = (ConsoleFar, ConsoleLock, ConsoleLogSettings, ConsoleOutlet)
+        leaves = (CampaignTarget, Membership, Incident, Ticket, *once)
         row = rows[model] if model in leaves else rows.make(model, **({"source": None} if model is Device else {}))
     made = _one_of(row, "insert", "maker", "api")
     with acting(door="admin", name="remover"), team_scope(team.pk):
