@@ -14,7 +14,7 @@ from django.db import ProgrammingError, connection, models, transaction
 from django.test import Client
 
 from consoles.log_models import ConsoleLogSettings
-from consoles.models import ConsoleLock
+from consoles.models import ConsoleFar, ConsoleLock, ConsoleOutlet
 from core.scope import acting, team_scope
 from inventory.models import Device, Interface, Site, TopologySource
 from netops.walls import team_models
