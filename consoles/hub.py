@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -282,10 +282,7 @@ class Hub:
             for port in self._ports.values():
                 port.tick()
             written, self._written = self._written, set()
-            try:
-                await asyncio.to_thread(_each, [port.log.sync for port in written])
-            except OSError as error:
-                log.error("console logs are not synced: %s", error.strerror)
+            await asyncio.to_thread(_sync, written)
 
     async def _look(self) -> None:
         """For all links of a team at once. Without a database they stay as they are."""
@@ -339,6 +336,9 @@ def _version(lines: list[OwnLine]) -> int:
     return int.from_bytes(hashlib.sha256(what.encode()).digest()[:6], "big")
 
 
-def _each(calls: list[Callable[[], None]]) -> None:
-    for call in calls:
-        call()
+def _sync(ports: Iterable[Port]) -> None:
+    for port in ports:
+        try:
+            port.log.sync()
+        except OSError as error:
+            log.error("the log of console port %s is not synced: %s", port.port_id, error.strerror)

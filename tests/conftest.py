@@ -3,12 +3,14 @@
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pluggy
 import psycopg
 import pytest
 from django.conf import settings
+from django.db import connections
 from django.test import Client, TransactionTestCase
 
 from core.scope import team_scope
@@ -36,7 +38,14 @@ def pytest_configure() -> None:
 
 
 def _truncate(self: TransactionTestCase) -> None:
-    """`app` may not TRUNCATE, which row-level security does not see: transactional tests are cleaned by `owner`."""
+    """`app` may not TRUNCATE, which row-level security does not see: transactional tests are cleaned by `owner`.
+
+    A thread of a test that ended without closing its connection took it from the pool for ever: the next test has
+    a pool of its own.
+    """
+    wrapper: Any = connections["default"]
+    wrapper.close()
+    wrapper.close_pool()
     with psycopg.connect(home.database_url("owner")) as owner:
         tables = owner.execute(
             "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public'"
