@@ -56,6 +56,8 @@ class Tty:
 
     def use(self, device: str | None, settings: object) -> None: ...
 
+    def wait(self, waiting: bool) -> None: ...
+
     def write(self, data: bytes) -> str:
         return ""
 

@@ -36,10 +36,10 @@ def test_every_role_has_its_service(role: str) -> None:
     assert f'command: ["run", "{role}"]' in COMPOSE
 
 
-def test_web_and_gateway_have_the_keys_that_agents_pin_in_common() -> None:
+def test_who_needs_the_keys_that_agents_pin_or_the_logs_of_consoles_shares_the_folder() -> None:
     services = re.split(r"^  (?=\w+:$)", COMPOSE, flags=re.M)
     sharing = [service.partition(":")[0] for service in services if "data:/data" in service]
-    assert sharing == ["web", "gateway"]
+    assert sharing == ["web", "gateway", "worker"]
 
 
 def test_every_variable_is_one_that_the_code_reads() -> None:

@@ -20,6 +20,8 @@ from ticketing.models import Desk
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner"])
 COLUMNS = {
+    ("consoles_consolefar", "secret"),
+    ("consoles_consoleoutlet", "headers"),
     ("inventory_topologysource", "password"),
     ("mfa_authenticator", "data"),
     ("ticketing_desk", "secrets"),
