@@ -34,7 +34,7 @@ from tenancy.models import Team
 from tests.agents.programs import Program
 from tests.links import kept_up
 
-HANG = 30.0
+HANG = 90.0
 SERVER = settings.GATEWAY_URL.replace("wss:", "https:").removesuffix("/link")
 BACKOFF = (0.01, 0.1)
 GATEWAY = (

@@ -61,6 +61,8 @@ class Device:
         self.link.symlink_to(os.ttyname(self._port))
 
     def close(self) -> None:
+        """Out. The number of its terminal may be another process's at once, so nothing leads there any more."""
+        self.link.unlink(missing_ok=True)
         os.close(self.fd)
         os.close(self._port)
 
