@@ -5,7 +5,8 @@ PYTEST := $(BIN)/python -m pytest
 NPM_CI := ci --silent --ignore-scripts --no-audit --no-fund
 # As root the tests' Debian packages are installed too; otherwise the tests that need them are skipped with the reason.
 DEBIAN = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	command -v chromium >/dev/null && command -v tcpdump >/dev/null && command -v curl >/dev/null && test -x /usr/sbin/sshd || \
+	command -v chromium >/dev/null && command -v tcpdump >/dev/null && command -v curl >/dev/null && \
+	test -x /usr/sbin/sshd && test -x /usr/sbin/ser2net || \
 	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium curl openssh-server ser2net tcpdump >/dev/null; }; fi
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
